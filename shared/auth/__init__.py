@@ -1,0 +1,1 @@
+"""Who is calling: user tokens, service tokens, roles and the FastAPI dependencies."""

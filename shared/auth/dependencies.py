@@ -1,0 +1,82 @@
+"""The classes of routes. Every route carries exactly one; `create_service` refuses to start otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Protocol
+
+from fastapi import Depends
+from fastapi.dependencies.models import Dependant
+from starlette.requests import HTTPConnection
+
+from shared.auth.principal import Caller, Principal
+from shared.errors import Forbidden, Unauthenticated
+
+
+class Authenticator(Protocol):
+    """How the gateway finds out who a user is; kept in `app.state.authenticator`."""
+
+    async def authenticate(self, token: str) -> Principal:
+        """Raises Unauthenticated."""
+        ...
+
+
+def bearer_token(connection: HTTPConnection) -> str:
+    """The token of `Authorization: Bearer ...`. Raises Unauthenticated."""
+    values = connection.headers.getlist("authorization")
+    scheme, _, token = (values[0] if len(values) == 1 else "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise Unauthenticated
+    return token.strip()
+
+
+async def public() -> None:
+    """Anybody may call this."""
+
+
+async def calling_service(connection: HTTPConnection) -> Caller:
+    """One of the platform's own services calls, for a user or for itself."""
+    caller: Caller = await connection.app.state.door.admit(bearer_token(connection))
+    return caller
+
+
+async def calling_for_user(caller: Annotated[Caller, Depends(calling_service)]) -> Principal:
+    """A service calls on behalf of this user."""
+    if caller.user is None:
+        raise Forbidden("This route needs a user.")
+    return caller.user
+
+
+async def current_user(connection: HTTPConnection) -> Principal:
+    """A user calls the gateway."""
+    authenticator: Authenticator = connection.app.state.authenticator
+    return await authenticator.authenticate(bearer_token(connection))
+
+
+async def admin_user(user: Annotated[Principal, Depends(current_user)]) -> Principal:
+    """An administrator calls the gateway."""
+    if user.role != "admin" or "admin" not in user.scopes:
+        raise Forbidden("Only an administrator may do that.")
+    return user
+
+
+PublicRoute = Depends(public)
+FromService = Annotated[Caller, Depends(calling_service)]
+ForUser = Annotated[Principal, Depends(calling_for_user)]
+CurrentUser = Annotated[Principal, Depends(current_user)]
+AdminUser = Annotated[Principal, Depends(admin_user)]
+
+# From the strictest to the widest: a route that depends on `admin_user` depends on `current_user` too.
+CLASSES: dict[Any, str] = {admin_user: "admin", current_user: "user", calling_service: "service", public: "public"}
+
+
+def classes_of(dependant: Dependant) -> set[str]:
+    """The class names found among all dependencies of a route, the widest of a chain left out."""
+    found = {CLASSES[call] for call in _calls(dependant) if call in CLASSES}
+    return found - {"user"} if "admin" in found else found
+
+
+def _calls(dependant: Dependant) -> Iterator[Any]:
+    yield dependant.call
+    for each in dependant.dependencies:
+        yield from _calls(each)

@@ -1,0 +1,129 @@
+"""How services call each other: a deadline, the request id, a service token and errors as themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, ClassVar, Self
+
+import aiohttp
+
+from shared.auth.principal import Principal
+from shared.auth.service_tokens import ServiceIdentity
+from shared.errors import DeadlineExceeded, ProductError, UpstreamUnavailable, from_problem
+from shared.logging import request_id
+from shared.settings import ServiceSettings
+
+Content = AsyncIterable[bytes] | bytes | aiohttp.MultipartWriter | aiohttp.FormData | None
+_CONNECT_S = 2.0
+
+
+class ServiceClient:
+    """One service as seen by another. Make it once, share it, close it with the process (`async with`)."""
+
+    service: ClassVar[str]
+
+    def __init__(self, settings: ServiceSettings, identity: ServiceIdentity) -> None:
+        self.url = settings.url_of(self.service)
+        self._identity = identity
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def json(
+        self,
+        method: str,
+        path: str,
+        *,
+        user: Principal | None,
+        body: Any = None,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        deadline_s: float = 30,
+    ) -> Any:
+        """The decoded JSON answer, None for 204. Raises what the service raised, or UpstreamUnavailable."""
+        content = None if body is None else json.dumps(body).encode()
+        extra = dict(headers or {}) | ({"Content-Type": "application/json"} if content is not None else {})
+        async with self.stream(
+            method, path, user=user, content=content, params=params, headers=extra, deadline_s=deadline_s
+        ) as answer:
+            raw = await answer.read()
+            return json.loads(raw) if raw else None
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        method: str,
+        path: str,
+        *,
+        user: Principal | None,
+        content: Content = None,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        deadline_s: float | None = None,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The answer with its body unread; its status is below 400. `deadline_s` None: as long as bytes flow."""
+        timeout = aiohttp.ClientTimeout(total=deadline_s, sock_connect=_CONNECT_S)
+        try:
+            async with self._open().request(
+                method,
+                self.url + path,
+                data=content,
+                params=_plain(params),
+                headers=self._headers(user, headers),
+                timeout=timeout,
+                allow_redirects=False,
+            ) as answer:
+                if answer.status >= 400:
+                    raise await self._error_of(answer)
+                yield answer
+        except TimeoutError as error:
+            raise DeadlineExceeded(f"The {self.service} service took longer than allowed.") from error
+        except (aiohttp.ClientError, ConnectionError) as error:
+            raise UpstreamUnavailable(f"The {self.service} service does not answer; try again in a moment.") from error
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            connector = aiohttp.TCPConnector(limit=256, keepalive_timeout=20)
+            self._session = aiohttp.ClientSession(
+                connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
+            )
+        return self._session
+
+    def _headers(self, user: Principal | None, extra: Mapping[str, str] | None) -> dict[str, str]:
+        token = self._identity.token_for(self.service, user)
+        return {**(extra or {}), "Authorization": f"Bearer {token}", "X-Request-Id": request_id.get()}
+
+    async def _error_of(self, answer: aiohttp.ClientResponse) -> ProductError:
+        try:
+            body = json.loads(await asyncio.wait_for(answer.content.read(65_536), 5))
+        except (ValueError, TimeoutError):
+            return UpstreamUnavailable(f"The {self.service} service answered {answer.status}.")
+        # Our own token being refused is a fault of the house, not of the user who called.
+        if answer.status == 401:
+            return UpstreamUnavailable(f"The {self.service} service refused a call of the platform.")
+        retry = answer.headers.get("Retry-After", "")
+        return from_problem(body, status=answer.status, retry_after_s=float(retry) if retry.isdigit() else None)
+
+
+def _plain(params: Mapping[str, Any] | None) -> list[tuple[str, str]] | None:
+    """Query parameters without the absent ones; lists become repeated names."""
+    if params is None:
+        return None
+    pairs: list[tuple[str, str]] = []
+    for name, value in params.items():
+        for each in value if isinstance(value, list | tuple) else [value]:
+            if each is not None:
+                pairs.append((name, str(each)))
+    return pairs

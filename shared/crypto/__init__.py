@@ -1,0 +1,1 @@
+"""Key derivation, envelopes, hashing: pure functions."""

@@ -1,0 +1,244 @@
+"""What may go wrong, in our words.
+
+* ProductError               500
+  + BadRequest               400
+    - Invalid                422
+      . AudioUnreadable      422
+      . AudioTooLong         422
+    - UnsupportedMedia       415
+    - TooLarge               413
+  + Unauthenticated          401
+  + Forbidden                403
+  + NotFound                 404
+  + MethodNotAllowed         405
+  + Conflict                 409
+    - AlreadyExists          409
+    - StillRunning           409
+  + PreconditionFailed       412
+  + RangeNotSatisfiable      416
+  + VaultLocked              423
+  + RateLimited              429
+  + Busy                     503
+    - ModelNotReady          503
+    - StorageFailed          503
+    - DiskFull               507
+  + UpstreamUnavailable      502
+  + DeadlineExceeded         504
+
+Each class is also its message: the docstring's first line is the title that a user reads. An error crosses the network
+as `application/problem+json` (RFC 9457) and is rebuilt as the same class on the other side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from shared.schemas.problem import FieldError, Problem
+
+_BY_CODE: dict[str, type[ProductError]] = {}
+
+
+class ProductError(Exception):
+    """Something went wrong on our side."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_error"
+
+    def __init__(
+        self,
+        detail: str | None = None,
+        *,
+        errors: Sequence[FieldError] = (),
+        retry_after_s: float | None = None,
+    ) -> None:
+        """`detail` says what happened here and what to do; `retry_after_s` becomes `Retry-After`."""
+        self.detail = detail or self.title()
+        self.errors = list(errors)
+        self.retry_after_s = retry_after_s
+        super().__init__(self.detail)
+
+    def __init_subclass__(cls) -> None:
+        _BY_CODE[cls.code] = cls
+
+    @classmethod
+    def title(cls) -> str:
+        return (cls.__doc__ or cls.__name__).strip().splitlines()[0]
+
+    def to_problem(self, *, instance: str, request_id: str) -> Problem:
+        return Problem(
+            type=f"/problems/{self.code}",
+            title=self.title(),
+            status=self.status,
+            detail=self.detail,
+            instance=instance,
+            code=self.code,
+            request_id=request_id,
+            errors=self.errors,
+        )
+
+
+class BadRequest(ProductError):
+    """The request cannot be understood."""
+
+    status = 400
+    code = "bad_request"
+
+
+class Invalid(BadRequest):
+    """Some of the values sent are not valid."""
+
+    status = 422
+    code = "invalid"
+
+
+class AudioUnreadable(Invalid):
+    """This file could not be read as audio."""
+
+    code = "audio_unreadable"
+
+
+class AudioTooLong(Invalid):
+    """This recording is longer than the limit."""
+
+    code = "audio_too_long"
+
+
+class UnsupportedMedia(BadRequest):
+    """This kind of content is not accepted here."""
+
+    status = 415
+    code = "unsupported_media"
+
+
+class TooLarge(BadRequest):
+    """What was sent is larger than the limit."""
+
+    status = 413
+    code = "too_large"
+
+
+class Unauthenticated(ProductError):
+    """Sign in first: the token is missing, expired or not valid."""
+
+    status = 401
+    code = "unauthenticated"
+
+
+class Forbidden(ProductError):
+    """This account may not do that."""
+
+    status = 403
+    code = "forbidden"
+
+
+class NotFound(ProductError):
+    """There is nothing here under that id."""
+
+    status = 404
+    code = "not_found"
+
+
+class MethodNotAllowed(ProductError):
+    """This address does not take that method."""
+
+    status = 405
+    code = "method_not_allowed"
+
+
+class Conflict(ProductError):
+    """This contradicts what is already there."""
+
+    status = 409
+    code = "conflict"
+
+
+class AlreadyExists(Conflict):
+    """That name is already taken."""
+
+    code = "already_exists"
+
+
+class StillRunning(Conflict):
+    """The same request is still being worked on."""
+
+    code = "still_running"
+
+
+class PreconditionFailed(ProductError):
+    """Somebody changed this meanwhile; read it again and retry."""
+
+    status = 412
+    code = "precondition_failed"
+
+
+class RangeNotSatisfiable(ProductError):
+    """The file has no such range of bytes."""
+
+    status = 416
+    code = "range_not_satisfiable"
+
+
+class VaultLocked(ProductError):
+    """This vault is sealed; unlock it with your password first."""
+
+    status = 423
+    code = "vault_locked"
+
+
+class RateLimited(ProductError):
+    """Too many requests; wait a moment."""
+
+    status = 429
+    code = "rate_limited"
+
+
+class Busy(ProductError):
+    """No capacity is left; try again in a moment."""
+
+    status = 503
+    code = "busy"
+
+
+class ModelNotReady(Busy):
+    """The model for this is not loaded yet."""
+
+    code = "model_not_ready"
+
+
+class StorageFailed(Busy):
+    """The storage does not answer; nothing that was saved is lost."""
+
+    code = "storage_failed"
+
+
+class DiskFull(Busy):
+    """The disk is full; free some space and try again."""
+
+    status = 507
+    code = "disk_full"
+
+
+class UpstreamUnavailable(ProductError):
+    """A service behind the gateway does not answer."""
+
+    status = 502
+    code = "upstream_unavailable"
+
+
+class DeadlineExceeded(ProductError):
+    """This took longer than allowed and was stopped."""
+
+    status = 504
+    code = "deadline_exceeded"
+
+
+def from_problem(body: dict[str, Any], *, status: int, retry_after_s: float | None = None) -> ProductError:
+    """The error that another service raised, as the same class; unknown codes stay `ProductError`."""
+    kind = _BY_CODE.get(str(body.get("code")), ProductError)
+    error = kind(
+        str(body.get("detail") or f"status {status}"),
+        errors=[FieldError.model_validate(each) for each in body.get("errors") or []],
+        retry_after_s=retry_after_s,
+    )
+    return error

@@ -1,0 +1,1 @@
+"""The wire: what crosses between processes and to clients. Pydantic only."""

@@ -1,0 +1,114 @@
+"""Durable tasks, jobs and devices."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints
+
+from shared.schemas.wire import Request, Wire
+
+TaskState = Literal["queued", "running", "preempting", "succeeded", "failed", "dead", "cancelled"]
+TaskClass = Literal["interactive", "background"]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
+
+
+class Progress(Wire):
+    """How far a job is. Never holds user text."""
+
+    stage: str = "queued"
+    percent: float = 0.0
+    """0 to 100 over the whole job."""
+    eta_s: float | None = None
+
+
+class SubmitTask(Request):
+    kind: Name
+    payload: dict[str, Any] = Field(default_factory=dict)
+    """Ids only: user text never enters the queue."""
+    owner: str | None = None
+    """The user whom the work is for; None for work of the house."""
+    task_class: TaskClass = "background"
+    priority: Annotated[int, Field(ge=-100, le=100)] = 0
+    idempotency_key: Annotated[str, StringConstraints(max_length=200)] | None = None
+    max_attempts: Annotated[int, Field(ge=1, le=20)] = 5
+
+
+class Task(Wire):
+    """One piece of durable work as its worker sees it."""
+
+    task_id: str
+    kind: str
+    owner: str | None
+    task_class: TaskClass
+    priority: int
+    state: TaskState
+    payload: dict[str, Any]
+    cursor: dict[str, Any] | None = None
+    """Where an interrupted worker goes on."""
+    token: int
+    """Fencing token: a write with an older one changes nothing."""
+    worker: str | None = None
+    attempt: int
+    progress: Progress = Field(default_factory=Progress)
+    result: dict[str, Any] | None = None
+    error: str | None = None
+    cancel_requested: bool = False
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+class ClaimTask(Request):
+    kinds: Annotated[list[Name], Field(min_length=1, max_length=20)]
+    worker: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    wait_s: Annotated[float, Field(ge=0, le=30)] = 10.0
+
+
+class ReportTask(Request):
+    """Renews the lease of a running task and says how far it is."""
+
+    token: int
+    progress: Progress | None = None
+    cursor: dict[str, Any] | None = None
+
+
+class FinishTask(Request):
+    token: int
+    outcome: Literal["succeeded", "failed", "released", "cancelled"]
+    """`released` gives the task back without charging an attempt."""
+    result: dict[str, Any] | None = None
+    error: str | None = None
+    retry: bool = True
+    """For `failed`: False when another attempt cannot help."""
+
+
+class Job(Wire):
+    """A task as its owner sees it."""
+
+    job_id: str
+    kind: str
+    state: TaskState
+    progress: Progress
+    result: dict[str, Any] | None = None
+    error: str | None = None
+    attempt: int
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+class DeviceStatus(Wire):
+    device_id: str
+    kind: Literal["cpu", "cuda", "fake"]
+    memory_total_bytes: int
+    memory_free_bytes: int
+
+
+class GpuStatus(Wire):
+    devices: list[DeviceStatus]
+    holders: list[dict[str, Any]]
+    queue: dict[str, int]
+    """Waiting tasks per class."""
+    running: int

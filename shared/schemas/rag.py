@@ -1,0 +1,138 @@
+"""Memories, search and conversations of one user's vault."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from shared.schemas.transcription import Tag, Title
+from shared.schemas.wire import Request, Wire
+
+Content = Annotated[str, StringConstraints(min_length=1, max_length=200_000)]
+MemoryType = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
+SearchMode = Literal["hybrid", "vector", "text"]
+
+
+class NewMemory(Request):
+    content: Content
+    title: Title | None = None
+    tags: Annotated[list[Tag], Field(max_length=50)] = Field(default_factory=list)
+    memory_type: MemoryType = "note"
+    occurred_at: datetime | None = None
+    """When it happened; the moment of saving when absent."""
+
+
+class EditMemory(Request):
+    content: Content | None = None
+    title: Title | None = None
+    tags: Annotated[list[Tag], Field(max_length=50)] | None = None
+    memory_type: MemoryType | None = None
+    occurred_at: datetime | None = None
+
+
+class Memory(Wire):
+    """Something that is remembered, and where it came from."""
+
+    memory_id: str
+    content: str
+    title: str | None = None
+    tags: list[str] = Field(default_factory=list)
+    memory_type: str
+    occurred_at: datetime
+    created_at: datetime
+    updated_at: datetime
+    revision: int = 1
+    transcript_id: str | None = None
+    segment_id: str | None = None
+    start_s: float | None = None
+    end_s: float | None = None
+    speaker: str | None = None
+
+
+class SearchRequest(Request):
+    query: Annotated[str, StringConstraints(min_length=1, max_length=4_000, strip_whitespace=True)]
+    top_k: Annotated[int, Field(ge=1, le=100)] = 5
+    mode: SearchMode = "hybrid"
+    types: Annotated[list[MemoryType], Field(max_length=50)] | None = None
+    tags: Annotated[list[Tag], Field(max_length=50)] | None = None
+    speakers: Annotated[list[str], Field(max_length=50)] | None = None
+    from_: datetime | None = Field(default=None, alias="from")
+    to: datetime | None = None
+
+
+class HitMetadata(Wire):
+    memory_id: str
+    memory_type: str
+    title: str | None = None
+    tags: list[str] = Field(default_factory=list)
+    transcript_id: str | None = None
+    segment_id: str | None = None
+    start_s: float | None = None
+    end_s: float | None = None
+    speaker: str | None = None
+    created_at: datetime
+
+
+class SearchHit(Wire):
+    """One passage that answers the query; higher scores are better, comparable within one answer only."""
+
+    content: str
+    score: float
+    metadata: HitMetadata
+
+
+class Citation(Wire):
+    """The evidence for an answer: what was said, where and when."""
+
+    memory_id: str
+    transcript_id: str | None = None
+    start_s: float | None = None
+    end_s: float | None = None
+    speaker: str | None = None
+    quote: str
+    score: float
+
+
+class Message(Wire):
+    """One turn of a conversation."""
+
+    message_id: str
+    role: Literal["user", "assistant"]
+    content: str
+    created_at: datetime
+    citations: list[Citation] = Field(default_factory=list)
+    model: str | None = None
+    status: Literal["complete", "streaming", "cancelled", "failed"] = "complete"
+
+
+class Conversation(Wire):
+    conversation_id: str
+    title: str
+    created_at: datetime
+    updated_at: datetime
+    revision: int = 1
+    messages: list[Message] = Field(default_factory=list)
+
+
+class ConversationSummary(Wire):
+    conversation_id: str
+    title: str
+    created_at: datetime
+    updated_at: datetime
+    revision: int = 1
+
+
+class NewConversation(Request):
+    title: Title
+
+
+class EditConversation(Request):
+    title: Title
+
+
+class VaultCounts(Wire):
+    memories: int
+    transcripts: int
+    conversations: int

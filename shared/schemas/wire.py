@@ -1,0 +1,38 @@
+"""What every message on the wire has in common."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+Item = TypeVar("Item")
+
+
+class Wire(BaseModel):
+    """A message that we send: unknown fields are ignored, so that either side may be newer."""
+
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
+
+
+class Request(BaseModel):
+    """A message that a client sends: unknown fields are refused, so that a typo is no silent default."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, str_max_length=1_000_000)
+
+
+class Page(Wire, Generic[Item]):
+    """One page of a list in stable order."""
+
+    data: list[Item]
+    next_cursor: str | None = None
+    """Give it back as `?cursor=` for the next page; opaque."""
+    has_more: bool = False
+
+
+class Created(Wire):
+    """The id of what was just made."""
+
+    id: str
+    created_at: datetime

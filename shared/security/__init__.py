@@ -1,0 +1,1 @@
+"""Headers, limits and other guards of the edge."""

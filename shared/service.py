@@ -1,0 +1,225 @@
+"""What every service has in common, once for all."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Response
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import iter_route_contexts
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared import errors, logging as our_logging, problems
+from shared.auth.dependencies import FromService, PublicRoute, classes_of
+from shared.auth.service_tokens import ServiceDoor, ServiceIdentity
+from shared.schemas.health import Health
+from shared.schemas.ids import new_id
+from shared.settings import ServiceSettings
+from shared.storage.redis import RedisStore
+from shared.telemetry import Metrics
+
+log = logging.getLogger(__name__)
+
+Check = Callable[[], Awaitable[str]]
+"""Answers a short word (`ok`) or raises."""
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+_REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{1,128}$")
+_QUIET = ("/live", "/ready", "/health", "/metrics")
+CHECK_S = 2.0
+
+
+def platform_version() -> str:
+    try:
+        return version("nemo-server")
+    except PackageNotFoundError:
+        return "0.0.0"
+
+
+def create_service(
+    name: str,
+    settings: ServiceSettings,
+    *,
+    routers: Sequence[APIRouter],
+    lifespan: Lifespan | None = None,
+    checks: Mapping[str, Check] | None = None,
+    own_health: bool = False,
+) -> FastAPI:
+    """A FastAPI application with logs, request ids, problem+json, health, metrics and a door that admits services.
+
+    `checks` say how the dependencies are (each may raise); the lifespan may add to `app.state.checks`.
+    `own_health`: the routers bring `/health` and `/metrics` themselves (the gateway does).
+    Raises RuntimeError where a route belongs to no class or to more than one.
+    """
+    app = FastAPI(
+        title=f"Nemo Server: {name}",
+        version=platform_version(),
+        lifespan=_with_state(name, settings, lifespan),
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+    )
+    app.state.service_name = name
+    app.state.settings = settings
+    app.state.checks = dict(checks or {})
+    app.state.metrics = Metrics(name)
+    problems.install(app)
+    for router in [*routers, _house_routes(own_health)]:
+        app.include_router(router)
+    require_classified(app)
+    app.add_middleware(Frame, app_=app)
+    return app
+
+
+def require_classified(app: FastAPI) -> None:
+    """Fail closed: a route without exactly one class does not start. Raises RuntimeError naming it."""
+    for path, dependant in routes_of(app):
+        found = classes_of(dependant) if dependant is not None else set()
+        if len(found) != 1:
+            raise RuntimeError(f"{path} must have exactly one of the route classes, it has {sorted(found)}")
+
+
+def routes_of(app: FastAPI) -> Iterator[tuple[str, Dependant | None]]:
+    """Path and dependencies of every route, those of included routers too; None for what FastAPI cannot check."""
+    for route in iter_route_contexts(app.routes):
+        yield str(route.path), getattr(route, "dependant", None)
+
+
+def _with_state(name: str, settings: ServiceSettings, lifespan: Lifespan | None) -> Lifespan:
+    @asynccontextmanager
+    async def run(app: FastAPI) -> AsyncIterator[None]:
+        our_logging.configure(name, settings.log_level)
+        async with AsyncExitStack() as stack:
+            if not hasattr(app.state, "door"):
+                app.state.door = await stack.enter_async_context(_door(name, settings, app))
+            if lifespan is not None:
+                await stack.enter_async_context(lifespan(app))
+            log.info("ready")
+            yield
+            log.info("stopping")
+
+    return run
+
+
+@asynccontextmanager
+async def _door(name: str, settings: ServiceSettings, app: FastAPI) -> AsyncIterator[ServiceDoor]:
+    identity: ServiceIdentity = getattr(app.state, "identity", None) or ServiceIdentity.from_settings(name, settings)
+    app.state.identity = identity
+    seen = RedisStore(settings.redis_dsn())
+    try:
+        yield ServiceDoor(identity, seen)
+    finally:
+        await seen.close()
+
+
+def _house_routes(own_health: bool) -> APIRouter:
+    router = APIRouter()
+
+    @router.get("/live", dependencies=[PublicRoute], include_in_schema=own_health)
+    async def live() -> dict[str, str]:
+        """The process answers."""
+        return {"status": "ok"}
+
+    if not own_health:
+        router.add_api_route("/health", _health, dependencies=[PublicRoute], response_model=Health)
+        router.add_api_route("/ready", _ready, dependencies=[PublicRoute], response_model=Health)
+        router.add_api_route("/metrics", _metrics)  # classified by its argument: services only
+    return router
+
+
+async def run_checks(checks: Mapping[str, Check]) -> dict[str, str]:
+    """One short word per dependency, all at once, each within two seconds."""
+
+    async def one(check: Check) -> str:
+        try:
+            return await asyncio.wait_for(check(), CHECK_S)
+        except Exception as error:  # a health check reports, whatever went wrong
+            return f"down: {type(error).__name__}"
+
+    answers = await asyncio.gather(*(one(check) for check in checks.values()))
+    return dict(zip(checks, answers, strict=True))
+
+
+async def health_of(app: FastAPI) -> Health:
+    found = await run_checks(app.state.checks)
+    down = [word for word in found.values() if word.startswith("down")]
+    return Health(
+        status="degraded" if down else "ok", service=app.state.service_name, version=platform_version(), checks=found
+    )
+
+
+def _health_app(request: Any) -> FastAPI:
+    app: FastAPI = request.app
+    return app
+
+
+async def _health(request: problems.Request) -> Health:
+    return await health_of(_health_app(request))
+
+
+async def _ready(request: problems.Request, response: Response) -> Health:
+    health = await health_of(_health_app(request))
+    response.status_code = 200 if health.status == "ok" else 503
+    return health
+
+
+async def _metrics(request: problems.Request, caller: FromService) -> Response:
+    return Response(request.app.state.metrics.render(), media_type="text/plain; version=0.0.4")
+
+
+class Frame:
+    """Around every request: its id, its line in the log, its figures, and an answer even to the unforeseen."""
+
+    def __init__(self, app: ASGIApp, app_: FastAPI) -> None:
+        self._app = app
+        self._state = app_.state
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        sent = Headers(scope=scope).get("x-request-id", "")
+        request_id = sent if _REQUEST_ID.match(sent) else new_id("req")
+        token = our_logging.request_id.set(request_id)
+        try:
+            await self._answer(scope, receive, send, request_id)
+        finally:
+            our_logging.request_id.reset(token)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+        began, status = time.perf_counter(), 0
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sending)
+        except Exception as error:  # the last line of defence: log the place, tell the client nothing
+            log.exception("an unforeseen error", extra={"kind": type(error).__name__})
+            if status == 0 and scope["type"] == "http":
+                answer = problems.problem_response(errors.ProductError(), scope["path"])
+                await answer(scope, receive, sending)
+        finally:
+            self._observe(scope, status, time.perf_counter() - began)
+
+    def _observe(self, scope: MutableMapping[str, Any], status: int, seconds: float) -> None:
+        method, route = scope.get("method", "WS"), problems.route_of(scope)
+        self._state.metrics.observe(method, route, status, seconds)
+        if route not in _QUIET:
+            log.info(
+                "request",
+                extra={"method": method, "route": route, "status": status, "duration_ms": round(seconds * 1000, 1)},
+            )

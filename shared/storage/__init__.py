@@ -1,0 +1,1 @@
+"""One seam per outside world, each with its in-memory twin."""
