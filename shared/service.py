@@ -15,9 +15,11 @@ from fastapi import APIRouter, FastAPI, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import iter_route_contexts
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared import errors, logging as our_logging, problems
+from shared import errors, problems
+from shared import logging as our_logging
 from shared.auth.dependencies import FromService, PublicRoute, classes_of
 from shared.auth.service_tokens import ServiceDoor, ServiceIdentity
 from shared.schemas.health import Health
@@ -157,22 +159,17 @@ async def health_of(app: FastAPI) -> Health:
     )
 
 
-def _health_app(request: Any) -> FastAPI:
-    app: FastAPI = request.app
-    return app
+async def _health(request: Request) -> Health:
+    return await health_of(request.app)
 
 
-async def _health(request: problems.Request) -> Health:
-    return await health_of(_health_app(request))
-
-
-async def _ready(request: problems.Request, response: Response) -> Health:
-    health = await health_of(_health_app(request))
+async def _ready(request: Request, response: Response) -> Health:
+    health = await health_of(request.app)
     response.status_code = 200 if health.status == "ok" else 503
     return health
 
 
-async def _metrics(request: problems.Request, caller: FromService) -> Response:
+async def _metrics(request: Request, caller: FromService) -> Response:
     return Response(request.app.state.metrics.render(), media_type="text/plain; version=0.0.4")
 
 

@@ -13,7 +13,10 @@ class Metrics:
     def __init__(self, service: str) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter(
-            "nemo_requests_total", "Answered requests.", ["service", "method", "route", "status"], registry=self.registry
+            "nemo_requests_total",
+            "Answered requests.",
+            ["service", "method", "route", "status"],
+            registry=self.registry,
         )
         self.seconds = Histogram(
             "nemo_request_seconds",

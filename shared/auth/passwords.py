@@ -23,9 +23,27 @@ MIN_CHARS = 12
 MAX_CHARS = 256
 
 COMMON = frozenset(
-    """password1234 123456789012 qwertyuiop12 passwordpassword 1234567890123 letmeinletmein iloveyou1234 adminadmin12
-    administrator qwertyqwerty abc123abc123 111111111111 000000000000 password12345 welcome12345 changeme1234
-    nemo-server1 nemoserver123 correcthorsebatterystaple""".split()
+    [
+        "password1234",
+        "123456789012",
+        "qwertyuiop12",
+        "passwordpassword",
+        "1234567890123",
+        "letmeinletmein",
+        "iloveyou1234",
+        "adminadmin12",
+        "administrator",
+        "qwertyqwerty",
+        "abc123abc123",
+        "111111111111",
+        "000000000000",
+        "password12345",
+        "welcome12345",
+        "changeme1234",
+        "nemo-server1",
+        "nemoserver123",
+        "correcthorsebatterystaple",
+    ]
 )
 
 

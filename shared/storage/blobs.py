@@ -188,7 +188,7 @@ def _open_frame(file: BinaryIO, key: bytes, salt: bytes, aad: bytes, number: int
 
 def _publish(part: Path, path: Path) -> None:
     """Rename, and make the rename itself survive a power cut."""
-    os.replace(part, path)
+    part.replace(path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -88,13 +88,11 @@ class RedisStore:
 
     async def get(self, key: str) -> str | None:
         with in_our_words():
-            value: str | None = await self._redis.get(key)
-            return value
+            return _text(await self._redis.get(key))
 
     async def take(self, key: str) -> str | None:
         with in_our_words():
-            value: str | None = await self._redis.getdel(key)
-            return value
+            return _text(await self._redis.getdel(key))
 
     async def delete(self, key: str) -> None:
         with in_our_words():
@@ -113,7 +111,7 @@ class RedisStore:
     async def subscribe(self, *channels: str) -> AsyncIterator[AsyncIterator[Event]]:
         """An endless iterator of (channel, message); it raises StorageFailed where the connection is lost."""
         client: aioredis.Redis = aioredis.from_url(self._url, decode_responses=True, socket_connect_timeout=2)
-        pubsub = client.pubsub(ignore_subscribe_messages=True)
+        pubsub: Any = client.pubsub(ignore_subscribe_messages=True)
         try:
             with in_our_words():
                 await pubsub.subscribe(*channels)
@@ -129,6 +127,10 @@ class RedisStore:
 
     async def close(self) -> None:
         await self._redis.aclose()
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
 
 
 async def _events(pubsub: Any) -> AsyncIterator[Event]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeAlias
 
 from sqlcipher3 import dbapi2
 
 from shared.errors import AlreadyExists, DiskFull, StorageFailed
 
-Connection = dbapi2.Connection
+Connection: TypeAlias = Any  # dbapi2.Connection; the package has no types
 Row = dbapi2.Row
 
 
