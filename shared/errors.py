@@ -236,9 +236,8 @@ class DeadlineExceeded(ProductError):
 def from_problem(body: dict[str, Any], *, status: int, retry_after_s: float | None = None) -> ProductError:
     """The error that another service raised, as the same class; unknown codes stay `ProductError`."""
     kind = _BY_CODE.get(str(body.get("code")), ProductError)
-    error = kind(
+    return kind(
         str(body.get("detail") or f"status {status}"),
         errors=[FieldError.model_validate(each) for each in body.get("errors") or []],
         retry_after_s=retry_after_s,
     )
-    return error

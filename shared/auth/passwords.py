@@ -22,29 +22,12 @@ ROUNDS = 12
 MIN_CHARS = 12
 MAX_CHARS = 256
 
-COMMON = frozenset(
-    [
-        "password1234",
-        "123456789012",
-        "qwertyuiop12",
-        "passwordpassword",
-        "1234567890123",
-        "letmeinletmein",
-        "iloveyou1234",
-        "adminadmin12",
-        "administrator",
-        "qwertyqwerty",
-        "abc123abc123",
-        "111111111111",
-        "000000000000",
-        "password12345",
-        "welcome12345",
-        "changeme1234",
-        "nemo-server1",
-        "nemoserver123",
-        "correcthorsebatterystaple",
-    ]
+_MOST_USED = (
+    "password1234 123456789012 qwertyuiop12 passwordpassword 1234567890123 letmeinletmein iloveyou1234 adminadmin12 "
+    "administrator qwertyqwerty abc123abc123 111111111111 000000000000 password12345 welcome12345 changeme1234 "
+    "nemo-server1 nemoserver123 correcthorsebatterystaple"
 )
+COMMON = frozenset(_MOST_USED.split())
 
 
 def check_strength(password: str, username: str) -> None:

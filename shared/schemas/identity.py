@@ -42,7 +42,7 @@ class TokenPair(Wire):
     access_token: str
     refresh_token: str | None = None
     """None when it was set as a cookie."""
-    token_type: Literal["bearer"] = "bearer"
+    token_type: Literal["bearer"] = "bearer"  # noqa: S105 - the name of a scheme
     expires_in: int
     """Seconds that the access token lives."""
 

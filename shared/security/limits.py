@@ -37,7 +37,8 @@ class RateLimiter:
         hit = await self._store.hit(f"limit:{limit.name}:{subject}", limit.requests, limit.window_s)
         if not hit.allowed:
             raise RateLimited(
-                f"At most {limit.requests} requests in {limit.window_s} s; try again in {max(1, round(hit.reset_s))} s.",
+                f"At most {limit.requests} requests in {limit.window_s} s; "
+                f"try again in {max(1, round(hit.reset_s))} s.",
                 retry_after_s=hit.reset_s,
             )
         return limit.headers(hit)
