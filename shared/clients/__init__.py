@@ -123,7 +123,6 @@ def _plain(params: Mapping[str, Any] | None) -> list[tuple[str, str]] | None:
         return None
     pairs: list[tuple[str, str]] = []
     for name, value in params.items():
-        for each in value if isinstance(value, list | tuple) else [value]:
-            if each is not None:
-                pairs.append((name, str(each)))
+        every = value if isinstance(value, list | tuple) else [value]
+        pairs.extend((name, str(each)) for each in every if each is not None)
     return pairs
