@@ -1,0 +1,1 @@
+"""Devices, leases and the durable task queue."""

@@ -1,0 +1,163 @@
+"""The queue's twin in memory: same answers, gone with the process. For tests and for reading."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from services.gpu_coordinator.repository import TERMINAL, StaleToken
+from services.gpu_coordinator.settings import Settings
+from shared.errors import Conflict, NotFound
+from shared.schemas.coordinator import FinishTask, ReportTask, SubmitTask, Task
+from shared.schemas.ids import new_id
+
+
+class MemoryTaskStore:
+    """One event loop, no storage."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._tasks: dict[str, Task] = {}
+        self._keys: dict[tuple[str, str | None, str], str] = {}
+        self._lease: dict[str, float] = {}
+        self._after: dict[str, float] = {}
+        self._most: dict[str, int] = {}
+        self._token = 0
+
+    async def submit(self, request: SubmitTask) -> tuple[Task, bool]:
+        key = (request.kind, request.owner, request.idempotency_key or "")
+        if request.idempotency_key and key in self._keys:
+            return self._tasks[self._keys[key]], False
+        values = request.model_dump(exclude={"idempotency_key", "max_attempts"})
+        task = Task(task_id=new_id("job"), state="queued", token=0, attempt=0, created_at=datetime.now(UTC), **values)
+        self._tasks[task.task_id] = task
+        self._most[task.task_id] = request.max_attempts
+        if request.idempotency_key:
+            self._keys[key] = task.task_id
+        return task, True
+
+    async def claim(self, kinds: Sequence[str], worker: str) -> Task | None:
+        now = time.monotonic()
+        ready = [t for t in self._tasks.values() if t.state == "queued" and t.kind in kinds]
+        ready = [t for t in ready if self._after.get(t.task_id, 0) <= now]
+        ready.sort(key=lambda t: (t.task_class != "interactive", -t.priority, t.task_id))
+        if not ready:
+            return None
+        task = ready[0]
+        self._lease[task.task_id] = now + self._settings.lease_s
+        return self._set(
+            task.task_id,
+            state="running",
+            token=self._next(),
+            worker=worker,
+            attempt=task.attempt + 1,
+            started_at=task.started_at or datetime.now(UTC),
+        )
+
+    async def report(self, task_id: str, report: ReportTask) -> Task:
+        task = self._mine(task_id, report.token)
+        self._lease[task_id] = time.monotonic() + self._settings.lease_s
+        return self._set(task_id, progress=report.progress or task.progress, cursor=report.cursor or task.cursor)
+
+    async def finish(self, task_id: str, finish: FinishTask) -> Task:
+        task = self._mine(task_id, finish.token)
+        if finish.outcome in ("failed", "released"):
+            return self._end_run(task, finish)
+        return self._set(
+            task_id, state=finish.outcome, result=finish.result, error=finish.error, finished_at=datetime.now(UTC)
+        )
+
+    def _end_run(self, task: Task, finish: FinishTask) -> Task:
+        released = finish.outcome == "released"
+        dead = not released and task.attempt >= self._most[task.task_id]
+        state = "cancelled" if task.cancel_requested else "queued"
+        if state == "queued" and not released and (not finish.retry or dead):
+            state = "dead" if finish.retry else "failed"
+        wait_s = min(self._settings.retry_base_s * 2 ** max(0, task.attempt - 1), self._settings.retry_most_s)
+        self._after[task.task_id] = 0 if released else time.monotonic() + wait_s
+        return self._set(
+            task.task_id,
+            state=state,
+            token=self._next(),
+            worker=None,
+            error=task.error if released else finish.error,
+            attempt=task.attempt - released,
+            finished_at=datetime.now(UTC) if state in TERMINAL else None,
+        )
+
+    async def get(self, task_id: str, owner: str | None = None) -> Task:
+        task = self._tasks.get(task_id)
+        if task is None or (owner is not None and task.owner != owner):
+            raise NotFound
+        return task
+
+    async def page(self, owner: str | None, limit: int, before: str | None, state: str | None) -> list[Task]:
+        found = sorted(self._tasks.values(), key=lambda t: t.task_id, reverse=True)
+        found = [t for t in found if owner in (None, t.owner) and state in (None, t.state)]
+        return [t for t in found if before is None or t.task_id < before][:limit]
+
+    async def cancel(self, task_id: str, owner: str | None = None) -> Task:
+        task = await self.get(task_id, owner)
+        if task.state in TERMINAL:
+            return task
+        if task.state == "queued":
+            return self._set(task_id, state="cancelled", cancel_requested=True, finished_at=datetime.now(UTC))
+        return self._set(task_id, cancel_requested=True)
+
+    async def retry(self, task_id: str, owner: str | None = None) -> Task:
+        task = await self.get(task_id, owner)
+        if task.state not in ("failed", "dead", "cancelled"):
+            raise Conflict("Only a failed or cancelled job can be tried again.")
+        self._after[task_id] = 0
+        return self._set(
+            task_id,
+            state="queued",
+            attempt=0,
+            cancel_requested=False,
+            error=None,
+            result=None,
+            finished_at=None,
+            token=self._next(),
+        )
+
+    async def recover(self) -> list[Task]:
+        now = time.monotonic()
+        late = [t for t in self._tasks.values() if t.state == "running" and self._lease[t.task_id] < now]
+        return [self._recovered(task) for task in late]
+
+    def _recovered(self, task: Task) -> Task:
+        state = "dead" if task.attempt >= self._most[task.task_id] else "queued"
+        state = "cancelled" if task.cancel_requested else state
+        return self._set(
+            task.task_id,
+            state=state,
+            token=self._next(),
+            worker=None,
+            error="The worker stopped answering.",
+            finished_at=datetime.now(UTC) if state in TERMINAL else None,
+        )
+
+    async def counts(self) -> dict[str, int]:
+        alive = [t for t in self._tasks.values() if t.state not in TERMINAL]
+        return dict(Counter("running" if t.state == "running" else t.task_class for t in alive))
+
+    async def delete_owner(self, owner: str) -> None:
+        for task_id in [t.task_id for t in self._tasks.values() if t.owner == owner]:
+            del self._tasks[task_id]
+
+    def _mine(self, task_id: str, token: int) -> Task:
+        task = self._tasks.get(task_id)
+        if task is None or task.token != token or task.state != "running":
+            raise StaleToken
+        return task
+
+    def _set(self, task_id: str, **values: Any) -> Task:
+        self._tasks[task_id] = self._tasks[task_id].model_copy(update=values)
+        return self._tasks[task_id]
+
+    def _next(self) -> int:
+        self._token += 1
+        return self._token

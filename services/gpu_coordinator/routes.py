@@ -1,0 +1,133 @@
+"""HTTP of the coordinator."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
+
+from services.gpu_coordinator.device import host_device
+from services.gpu_coordinator.service import Queue, job_of
+from shared.auth.dependencies import ForUser, FromService
+from shared.schemas.coordinator import ClaimTask, FinishTask, GpuStatus, Job, ReportTask, SubmitTask, Task
+from shared.schemas.wire import Page
+
+PING_S = 15.0
+
+
+def the_queue(request: Request) -> Queue:
+    queue: Queue = request.app.state.queue
+    return queue
+
+
+TheQueue = Annotated[Queue, Depends(the_queue)]
+Limit = Annotated[int, Query(ge=1, le=200)]
+router = APIRouter()
+
+
+@router.post("/queue/task", status_code=201)
+async def submit(request: SubmitTask, queue: TheQueue, caller: FromService, response: Response) -> Task:
+    """Durable when answered; 200 where the idempotency key was seen before."""
+    task, new = await queue.submit(request)
+    response.status_code = 201 if new else 200
+    return task
+
+
+@router.post("/queue/claim", response_model=Task | None)
+async def claim(request: ClaimTask, queue: TheQueue, caller: FromService) -> Task | Response:
+    task = await queue.claim(request)
+    return Response(status_code=204) if task is None else task
+
+
+@router.post("/queue/tasks/{task_id}/report")
+async def report(task_id: str, request: ReportTask, queue: TheQueue, caller: FromService) -> Task:
+    return await queue.report(task_id, request)
+
+
+@router.post("/queue/tasks/{task_id}/finish")
+async def finish(task_id: str, request: FinishTask, queue: TheQueue, caller: FromService) -> Task:
+    return await queue.finish(task_id, request)
+
+
+@router.get("/queue/tasks")
+async def tasks(
+    queue: TheQueue, caller: FromService, limit: Limit = 50, cursor: str | None = None, state: str | None = None
+) -> Page[Task]:
+    found = await queue.store.page(None, limit + 1, cursor, state)
+    return _page(found, limit)
+
+
+@router.get("/queue/tasks/{task_id}")
+async def task(task_id: str, queue: TheQueue, caller: FromService) -> Task:
+    return await queue.store.get(task_id)
+
+
+@router.delete("/queue/owner/{user_id}", status_code=204)
+async def delete_owner(user_id: str, queue: TheQueue, caller: FromService) -> None:
+    await queue.store.delete_owner(user_id)
+
+
+@router.get("/jobs")
+async def jobs(
+    queue: TheQueue, user: ForUser, limit: Limit = 50, cursor: str | None = None, state: str | None = None
+) -> Page[Job]:
+    page = _page(await queue.store.page(user.user_id, limit + 1, cursor, state), limit)
+    return Page[Job](data=[job_of(each) for each in page.data], next_cursor=page.next_cursor, has_more=page.has_more)
+
+
+@router.get("/jobs/{job_id}")
+async def job(job_id: str, queue: TheQueue, user: ForUser) -> Job:
+    return job_of(await queue.store.get(job_id, user.user_id))
+
+
+@router.get("/jobs/{job_id}/events")
+async def job_events(
+    job_id: str, queue: TheQueue, user: ForUser, last_event_id: Annotated[str | None, Header()] = None
+) -> StreamingResponse:
+    """Server-sent events `progress` until the job ends; each holds the whole job, so resuming loses nothing."""
+    await queue.store.get(job_id, user.user_id)
+    return StreamingResponse(_events(queue, job_id, user.user_id, last_event_id), media_type="text/event-stream")
+
+
+async def _events(queue: Queue, job_id: str, owner: str, last_event_id: str | None) -> AsyncIterator[bytes]:
+    number = int(last_event_id) if last_event_id and last_event_id.isdigit() else 0
+    changes = queue.watch(job_id, owner)
+    pending = asyncio.ensure_future(anext(changes, None))
+    while True:
+        done, _ = await asyncio.wait({pending}, timeout=PING_S)
+        if not done:
+            yield b": ping\n\n"
+            continue
+        change = pending.result()
+        if change is None:
+            return
+        number += 1
+        yield f"id: {number}\nevent: progress\ndata: {change.model_dump_json()}\n\n".encode()
+        pending = asyncio.ensure_future(anext(changes, None))
+
+
+@router.post("/jobs/{job_id}/cancel")
+async def cancel(job_id: str, queue: TheQueue, user: ForUser) -> Job:
+    """Queued: cancelled at once. Running: at the next chunk."""
+    return job_of(await queue.cancel(job_id, user.user_id))
+
+
+@router.post("/jobs/{job_id}/retry")
+async def retry(job_id: str, queue: TheQueue, user: ForUser) -> Job:
+    return job_of(await queue.retry(job_id, user.user_id))
+
+
+@router.get("/gpu/status")
+async def gpu_status(queue: TheQueue, caller: FromService) -> GpuStatus:
+    counts = await queue.store.counts()
+    waiting = {name: counts.get(name, 0) for name in ("interactive", "background")}
+    return GpuStatus(devices=[host_device()], holders=[], queue=waiting, running=counts.get("running", 0))
+
+
+def _page(found: list[Task], limit: int) -> Page[Task]:
+    more = len(found) > limit
+    data = found[:limit]
+    return Page[Task](data=data, next_cursor=data[-1].task_id if more else None, has_more=more)

@@ -1,0 +1,61 @@
+"""The coordinator as other services see it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shared.auth.principal import Principal
+from shared.clients import ServiceClient
+from shared.schemas.coordinator import ClaimTask, FinishTask, GpuStatus, Job, ReportTask, SubmitTask, Task
+from shared.schemas.wire import Page
+
+
+class CoordinatorClient(ServiceClient):
+    service = "gpu-coordinator"
+
+    async def submit(self, request: SubmitTask) -> Task:
+        """Durable when it returns."""
+        return Task.model_validate(
+            await self.json("POST", "/queue/task", user=None, body=request.model_dump(mode="json"))
+        )
+
+    async def claim(self, request: ClaimTask) -> Task | None:
+        body = request.model_dump(mode="json")
+        found = await self.json("POST", "/queue/claim", user=None, body=body, deadline_s=request.wait_s + 15)
+        return None if found is None else Task.model_validate(found)
+
+    async def report(self, task_id: str, request: ReportTask) -> Task:
+        body = request.model_dump(mode="json")
+        return Task.model_validate(
+            await self.json("POST", f"/queue/tasks/{task_id}/report", user=None, body=body, deadline_s=10)
+        )
+
+    async def finish(self, task_id: str, request: FinishTask) -> Task:
+        body = request.model_dump(mode="json")
+        return Task.model_validate(
+            await self.json("POST", f"/queue/tasks/{task_id}/finish", user=None, body=body, deadline_s=10)
+        )
+
+    async def tasks(self, **params: Any) -> Page[Task]:
+        return Page[Task].model_validate(await self.json("GET", "/queue/tasks", user=None, params=params))
+
+    async def task(self, task_id: str) -> Task:
+        return Task.model_validate(await self.json("GET", f"/queue/tasks/{task_id}", user=None))
+
+    async def delete_owner(self, user_id: str) -> None:
+        await self.json("DELETE", f"/queue/owner/{user_id}", user=None)
+
+    async def jobs(self, user: Principal, **params: Any) -> Page[Job]:
+        return Page[Job].model_validate(await self.json("GET", "/jobs", user=user, params=params))
+
+    async def job(self, user: Principal, job_id: str) -> Job:
+        return Job.model_validate(await self.json("GET", f"/jobs/{job_id}", user=user))
+
+    async def cancel(self, user: Principal, job_id: str) -> Job:
+        return Job.model_validate(await self.json("POST", f"/jobs/{job_id}/cancel", user=user))
+
+    async def retry(self, user: Principal, job_id: str) -> Job:
+        return Job.model_validate(await self.json("POST", f"/jobs/{job_id}/retry", user=user))
+
+    async def gpu_status(self) -> GpuStatus:
+        return GpuStatus.model_validate(await self.json("GET", "/gpu/status", user=None))

@@ -1,0 +1,1 @@
+"""The holder's side of sharing: who runs durable work."""
