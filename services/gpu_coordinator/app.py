@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from services.gpu_coordinator.device import host_device, register
 from services.gpu_coordinator.repository import PostgresTaskStore, TaskStore
 from services.gpu_coordinator.service import Doorbell, Queue, listen
 from services.gpu_coordinator.settings import Settings
+from shared.lifecycle import background
 from shared.service import create_service
 from shared.storage import postgres
 from shared.storage.redis import RedisStore, Store
@@ -32,7 +32,7 @@ def create_app(
     async def with_given(app: FastAPI) -> AsyncIterator[None]:
         assert tasks is not None and events is not None
         app.state.queue = Queue(tasks, events, bell, settings)
-        async with _background(app.state.queue.sweep()):
+        async with background(app.state.queue.sweep()):
             yield
 
     @asynccontextmanager
@@ -43,21 +43,10 @@ def create_app(
         await register(pool, host_device())
         app.state.queue = Queue(PostgresTaskStore(pool, settings), store, bell, settings)
         app.state.checks |= {"postgres": lambda: postgres.answers(pool), "redis": store.ping}
-        async with _background(app.state.queue.sweep(), listen(pool, bell)):
+        async with background(app.state.queue.sweep(), listen(pool, bell)):
             yield
         await store.close()
         await pool.close()
 
     lifespan = with_postgres if tasks is None or events is None else with_given
     return create_service(NAME, settings, routers=[routes.router], lifespan=lifespan)
-
-
-@asynccontextmanager
-async def _background(*work: object) -> AsyncIterator[None]:
-    running = [asyncio.ensure_future(each) for each in work]  # type: ignore[call-overload]
-    try:
-        yield
-    finally:
-        for each in running:
-            each.cancel()
-        await asyncio.gather(*running, return_exceptions=True)

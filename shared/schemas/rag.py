@@ -73,6 +73,8 @@ class HitMetadata(Wire):
     end_s: float | None = None
     speaker: str | None = None
     created_at: datetime
+    similarity: float | None = None
+    """Cosine of query and passage, -1 to 1; None where full text alone found it."""
 
 
 class SearchHit(Wire):

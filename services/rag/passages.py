@@ -1,0 +1,69 @@
+"""Cuts what is remembered into pieces that a vector can stand for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from shared.schemas.transcription import Segment, Transcript
+
+_SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|\n+")
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A stretch of a recording by one speaker."""
+
+    text: str
+    segment_id: str
+    start_s: float
+    end_s: float
+    speaker: str
+
+
+def chunks_of(text: str, most_chars: int) -> list[str]:
+    """Whole sentences up to `most_chars`, each piece beginning with the last sentence of the one before."""
+    pieces: list[str] = []
+    current: list[str] = []
+    for sentence in _sentences(text, most_chars):
+        if current and sum(map(len, current)) + len(sentence) > most_chars:
+            pieces.append(" ".join(current))
+            current = current[-1:] if len(current[-1]) + len(sentence) <= most_chars else []
+        current.append(sentence)
+    return [*pieces, " ".join(current)] if current else pieces
+
+
+def _sentences(text: str, most_chars: int) -> Iterator[str]:
+    for sentence in _SENTENCE_END.split(text):
+        stripped = sentence.strip()
+        for at in range(0, len(stripped), most_chars):
+            yield stripped[at : at + most_chars]
+
+
+def passages_of(transcript: Transcript, most_chars: int) -> list[Passage]:
+    """Turns by speaker, joined up to `most_chars`; long turns are cut between segments with one segment of overlap."""
+    found: list[Passage] = []
+    current: list[Segment] = []
+    for segment in transcript.segments:
+        if not segment.text.strip():
+            continue
+        full = sum(len(each.text) for each in current) + len(segment.text) > most_chars
+        other = bool(current) and current[-1].speaker != segment.speaker
+        if current and (full or other):
+            found.append(_joined(current, transcript))
+            current = [] if other or len(current) < 2 else current[-1:]
+        current.append(segment)
+    return [*found, _joined(current, transcript)] if current else found
+
+
+def _joined(segments: list[Segment], transcript: Transcript) -> Passage:
+    names = {speaker.label: speaker.name or speaker.label for speaker in transcript.speakers}
+    first = segments[0]
+    return Passage(
+        text=" ".join(each.text.strip() for each in segments),
+        segment_id=first.segment_id,
+        start_s=first.start_s,
+        end_s=segments[-1].end_s,
+        speaker=names.get(first.speaker, first.speaker),
+    )

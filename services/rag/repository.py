@@ -1,0 +1,176 @@
+"""Memories of one vault: SQL, rows to records. Every change is one transaction."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from services.rag.engines import Vectors
+from services.rag.vaults import Vault
+from shared.errors import NotFound, PreconditionFailed
+from shared.schemas.rag import Memory, VaultCounts
+from shared.storage.sqlcipher import in_our_words, transaction
+
+
+def moment(at: datetime) -> str:
+    """RFC 3339 in UTC with fixed width, so that text order is time order."""
+    aware = at if at.tzinfo else at.replace(tzinfo=UTC)
+    return aware.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def now() -> str:
+    return moment(datetime.now(UTC))
+
+
+def memory_of(row: Mapping[str, Any]) -> Memory:
+    values = dict(row)
+    return Memory.model_validate(values | {"tags": json.loads(values["tags"])})
+
+
+def insert_memory(vault: Vault, memory: Memory, chunks: Sequence[str], vectors: Vectors) -> list[int]:
+    """Inside a transaction; answers the ids of its chunks."""
+    values = memory.model_dump()
+    for name in ("occurred_at", "created_at", "updated_at"):
+        values[name] = moment(values[name])
+    values["tags"] = json.dumps(values["tags"])
+    columns = ", ".join(values)
+    marks = ", ".join(f":{name}" for name in values)
+    vault.db.execute(f"INSERT INTO memory ({columns}) VALUES ({marks})", values)  # noqa: S608 - names of our fields
+    return insert_chunks(vault, memory.memory_id, chunks, vectors)
+
+
+def insert_chunks(vault: Vault, memory_id: str, chunks: Sequence[str], vectors: Vectors) -> list[int]:
+    ids = []
+    for text, vector in zip(chunks, vectors, strict=True):
+        cursor = vault.db.execute(
+            "INSERT INTO chunk (memory_id, content, model, vector) VALUES (?, ?, ?, ?)",
+            (memory_id, text, vault.model, vector.tobytes()),
+        )
+        ids.append(int(cursor.lastrowid))
+    return ids
+
+
+def chunk_ids(vault: Vault, where: str, *values: Any) -> list[int]:
+    rows = vault.db.execute(
+        f"SELECT chunk_id FROM chunk WHERE memory_id IN (SELECT memory_id FROM memory WHERE {where})",  # noqa: S608
+        values,
+    )
+    return [row[0] for row in rows.fetchall()]
+
+
+def add_memory(vault: Vault, memory: Memory, chunks: Sequence[str], vectors: Vectors) -> None:
+    """Durable when it returns."""
+    index = vault.index
+    with transaction(vault.db):
+        ids = insert_memory(vault, memory, chunks, vectors)
+    index.add(ids, vectors)
+
+
+def get_memory(vault: Vault, memory_id: str) -> Memory:
+    with in_our_words():
+        row = vault.db.execute("SELECT * FROM memory WHERE memory_id = ?", (memory_id,)).fetchone()
+    if row is None:
+        raise NotFound
+    return memory_of(row)
+
+
+def list_memories(vault: Vault, limit: int, before: str | None, kind: str | None, tag: str | None) -> list[Memory]:
+    """Newest first; passages of recordings only when asked for by their type."""
+    with in_our_words():
+        rows = vault.db.execute(
+            "SELECT * FROM memory WHERE (:before IS NULL OR memory_id < :before)"
+            " AND (CASE WHEN :kind IS NULL THEN transcript_id IS NULL ELSE memory_type = :kind END)"
+            " AND (:tag IS NULL OR EXISTS (SELECT 1 FROM json_each(memory.tags) WHERE value = :tag))"
+            " ORDER BY memory_id DESC LIMIT :limit",
+            {"before": before, "kind": kind, "tag": tag, "limit": limit},
+        ).fetchall()
+    return [memory_of(row) for row in rows]
+
+
+def change_memory(
+    vault: Vault,
+    memory_id: str,
+    changes: Mapping[str, Any],
+    expected: int | None,
+    chunks: Sequence[str] | None,
+    vectors: Vectors | None,
+) -> Memory:
+    """Change some fields; with `chunks` and `vectors` the content is indexed anew. Raises PreconditionFailed."""
+    index = vault.index
+    old: list[int] = []
+    new: list[int] = []
+    with transaction(vault.db):
+        current = get_memory(vault, memory_id)
+        require_revision(current.revision, expected)
+        _update(vault, memory_id, {**changes, "updated_at": now(), "revision": current.revision + 1})
+        if chunks is not None and vectors is not None:
+            old = chunk_ids(vault, "memory_id = ?", memory_id)
+            vault.db.execute("DELETE FROM chunk WHERE memory_id = ?", (memory_id,))
+            new = insert_chunks(vault, memory_id, chunks, vectors)
+    index.remove(old)
+    if vectors is not None:
+        index.add(new, vectors)
+    return get_memory(vault, memory_id)
+
+
+def _update(vault: Vault, memory_id: str, changes: Mapping[str, Any]) -> None:
+    assignments = ", ".join(f"{name} = :{name}" for name in changes)
+    vault.db.execute(
+        f"UPDATE memory SET {assignments} WHERE memory_id = :memory_id",  # noqa: S608 - names of our fields
+        {**changes, "memory_id": memory_id},
+    )
+
+
+def require_revision(current: int, expected: int | None) -> None:
+    if expected is not None and expected != current:
+        raise PreconditionFailed
+
+
+def delete_memory(vault: Vault, memory_id: str, expected: int | None) -> None:
+    """Text, full text and vectors in one transaction."""
+    index = vault.index
+    with transaction(vault.db):
+        require_revision(get_memory(vault, memory_id).revision, expected)
+        ids = chunk_ids(vault, "memory_id = ?", memory_id)
+        vault.db.execute("DELETE FROM chunk WHERE memory_id = ?", (memory_id,))
+        vault.db.execute("DELETE FROM memory WHERE memory_id = ?", (memory_id,))
+    index.remove(ids)
+
+
+def counts(vault: Vault) -> VaultCounts:
+    with in_our_words():
+        row = vault.db.execute(
+            "SELECT (SELECT count(*) FROM memory WHERE transcript_id IS NULL) AS memories,"
+            " (SELECT count(*) FROM transcript) AS transcripts, (SELECT count(*) FROM conversation) AS conversations"
+        ).fetchone()
+    return VaultCounts.model_validate(dict(row))
+
+
+def clear(vault: Vault) -> None:
+    """Empty the vault; the freed pages are overwritten and the file shrinks."""
+    with transaction(vault.db):
+        for table in ("message", "conversation", "chunk", "memory", "transcript"):
+            vault.db.execute(f"DELETE FROM {table}")  # noqa: S608 - names of ours
+    with in_our_words():
+        vault.db.execute("VACUUM")
+        vault.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    vault.forget_index()
+
+
+def reindex(vault: Vault, chunks: Mapping[int, str], vectors: Vectors) -> None:
+    """New vectors for chunks that are still there; one transaction."""
+    with transaction(vault.db):
+        for (chunk_id, _), vector in zip(chunks.items(), vectors, strict=True):
+            vault.db.execute(
+                "UPDATE chunk SET vector = ?, model = ? WHERE chunk_id = ?", (vector.tobytes(), vault.model, chunk_id)
+            )
+
+
+def chunks_after(vault: Vault, chunk_id: int, limit: int) -> dict[int, str]:
+    with in_our_words():
+        rows = vault.db.execute(
+            "SELECT chunk_id, content FROM chunk WHERE chunk_id > ? ORDER BY chunk_id LIMIT ?", (chunk_id, limit)
+        ).fetchall()
+    return {row[0]: row[1] for row in rows}

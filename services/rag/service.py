@@ -1,0 +1,116 @@
+"""What the memory service does: embed, then change one vault."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import numpy as np
+
+from services.rag import repository, search, transcripts
+from services.rag.engines import Embedder, Vectors
+from services.rag.passages import chunks_of, passages_of
+from services.rag.settings import Settings
+from services.rag.vaults import Vault, Vaults
+from shared.gpu.worker import TaskContext
+from shared.schemas.ids import new_id
+from shared.schemas.rag import EditMemory, Memory, NewMemory, SearchHit, SearchRequest
+from shared.schemas.transcription import Transcript
+
+Result = TypeVar("Result")
+REBUILD = "rebuild_index"
+BATCH = 128
+
+
+class Library:
+    """Every user's memory, each in a vault of their own."""
+
+    def __init__(self, vaults: Vaults, embedder: Embedder, settings: Settings) -> None:
+        self._vaults = vaults
+        self._embedder = embedder
+        self._settings = settings
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="embed")
+
+    async def run(self, user_id: str, work: Callable[[Vault], Result]) -> Result:
+        """`work` on the user's vault, alone with it."""
+        return await self._vaults.run(user_id, work)
+
+    async def embed(self, texts: Sequence[str]) -> Vectors:
+        """In batches, so that a long recording does not keep a short question waiting."""
+        loop = asyncio.get_running_loop()
+        found = [
+            await loop.run_in_executor(self._pool, self._embedder.embed, texts[at : at + BATCH])
+            for at in range(0, len(texts), BATCH)
+        ]
+        if not found:
+            return np.zeros((0, self._embedder.capabilities.dimensions), dtype=np.float32)
+        return np.concatenate(found)
+
+    async def remember(self, user_id: str, new: NewMemory) -> Memory:
+        """Durable when it returns."""
+        at = datetime.now(UTC)
+        memory = Memory(
+            memory_id=new_id("mem"),
+            created_at=at,
+            updated_at=at,
+            **new.model_dump(exclude={"occurred_at"}),
+            occurred_at=new.occurred_at or at,
+        )
+        chunks = self._chunks(memory.content, memory.title)
+        vectors = await self.embed(chunks)
+        await self.run(user_id, lambda vault: repository.add_memory(vault, memory, chunks, vectors))
+        return memory
+
+    async def edit(self, user_id: str, memory_id: str, edit: EditMemory, expected: int | None) -> Memory:
+        changes = _columns(edit)
+        chunks = vectors = None
+        if edit.content is not None:
+            chunks = self._chunks(edit.content, edit.title)
+            vectors = await self.embed(chunks)
+        return await self.run(
+            user_id, lambda vault: repository.change_memory(vault, memory_id, changes, expected, chunks, vectors)
+        )
+
+    def _chunks(self, content: str, title: str | None) -> list[str]:
+        pieces = chunks_of(content, self._settings.passage_chars) or [content]
+        return [f"{title}: {piece}" if title and len(pieces) == 1 else piece for piece in pieces]
+
+    async def put_transcript(self, user_id: str, transcript: Transcript) -> Transcript:
+        passages = passages_of(transcript, self._settings.passage_chars)
+        vectors = await self.embed([passage.text for passage in passages])
+        return await self.run(user_id, lambda vault: transcripts.put(vault, transcript, passages, vectors))
+
+    async def search(self, user_id: str, request: SearchRequest) -> list[SearchHit]:
+        vector = None if request.mode == "text" else (await self.embed([request.query]))[0]
+        return await self.run(user_id, lambda vault: search.search(vault, request, vector))
+
+    async def rebuild(self, context: TaskContext) -> dict[str, Any]:
+        """Embed everything anew, a batch at a time; a crash goes on from the cursor."""
+        user_id = context.task.payload["user_id"]
+        done = int((context.task.cursor or {}).get("chunk_id", 0))
+        total = await self.run(user_id, lambda vault: len(vault.index)) or 1
+        count = 0
+        while chunks := await self.run(user_id, lambda vault, at=done: repository.chunks_after(vault, at, BATCH)):  # type: ignore[misc]
+            vectors = await self.embed(list(chunks.values()))
+            await self.run(user_id, lambda vault, c=chunks, v=vectors: repository.reindex(vault, c, v))  # type: ignore[misc]
+            done, count = max(chunks), count + len(chunks)
+            await context.progress("embedding", min(99.0, 100 * count / total), cursor={"chunk_id": done})
+        await self.run(user_id, Vault.forget_index)
+        return {"passages": count}
+
+    async def delete_owner(self, user_id: str) -> None:
+        await self._vaults.delete(user_id)
+
+
+def _columns(edit: EditMemory) -> dict[str, Any]:
+    """The changed fields as the table keeps them."""
+    changes = edit.model_dump(exclude_none=True)
+    if "tags" in changes:
+        changes["tags"] = json.dumps(changes["tags"])
+    if "occurred_at" in changes:
+        changes["occurred_at"] = repository.moment(changes["occurred_at"])
+    return changes

@@ -1,0 +1,109 @@
+"""The memory service as others see it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from shared.auth.principal import Principal
+from shared.clients import ServiceClient
+from shared.schemas.rag import (
+    Conversation,
+    ConversationSummary,
+    EditMemory,
+    Memory,
+    Message,
+    NewMemory,
+    SearchHit,
+    SearchRequest,
+    VaultCounts,
+)
+from shared.schemas.transcription import EditTranscript, Transcript, TranscriptSummary
+from shared.schemas.wire import Page
+
+
+class RagClient(ServiceClient):
+    service = "rag"
+
+    async def search(self, user: Principal, request: SearchRequest) -> list[SearchHit]:
+        body = request.model_dump(mode="json", by_alias=True)
+        return [SearchHit.model_validate(each) for each in await self.json("POST", "/rag/search", user=user, body=body)]
+
+    async def remember(self, user: Principal, new: NewMemory) -> Memory:
+        found = await self.json("POST", "/rag/memory", user=user, body=new.model_dump(mode="json"))
+        return Memory.model_validate(found)
+
+    async def memories(self, user: Principal, **params: Any) -> Page[Memory]:
+        return Page[Memory].model_validate(await self.json("GET", "/rag/memories", user=user, params=params))
+
+    async def memory(self, user: Principal, memory_id: str) -> Memory:
+        return Memory.model_validate(await self.json("GET", f"/rag/memory/{memory_id}", user=user))
+
+    async def edit_memory(
+        self, user: Principal, memory_id: str, edit: EditMemory, headers: Mapping[str, str] | None = None
+    ) -> Memory:
+        body = edit.model_dump(mode="json", exclude_none=True)
+        path = f"/rag/memory/{memory_id}"
+        return Memory.model_validate(await self.json("PATCH", path, user=user, body=body, headers=headers))
+
+    async def forget(self, user: Principal, memory_id: str, headers: Mapping[str, str] | None = None) -> None:
+        await self.json("DELETE", f"/rag/memory/{memory_id}", user=user, headers=headers)
+
+    async def put_transcript(self, user: Principal, transcript: Transcript) -> Transcript:
+        """Durable and searchable when it returns."""
+        path, body = f"/rag/transcripts/{transcript.transcript_id}", transcript.model_dump(mode="json")
+        return Transcript.model_validate(await self.json("PUT", path, user=user, body=body, deadline_s=300))
+
+    async def transcript(self, user: Principal, transcript_id: str) -> Transcript:
+        return Transcript.model_validate(await self.json("GET", f"/rag/transcripts/{transcript_id}", user=user))
+
+    async def transcripts(self, user: Principal, **params: Any) -> Page[TranscriptSummary]:
+        found = await self.json("GET", "/rag/transcripts", user=user, params=params)
+        return Page[TranscriptSummary].model_validate(found)
+
+    async def edit_transcript(
+        self, user: Principal, transcript_id: str, edit: EditTranscript, headers: Mapping[str, str] | None = None
+    ) -> Transcript:
+        path, body = f"/rag/transcripts/{transcript_id}", edit.model_dump(mode="json", exclude_none=True)
+        return Transcript.model_validate(await self.json("PATCH", path, user=user, body=body, headers=headers))
+
+    async def delete_transcript(
+        self, user: Principal, transcript_id: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        await self.json("DELETE", f"/rag/transcripts/{transcript_id}", user=user, headers=headers)
+
+    async def create_conversation(self, user: Principal, title: str) -> Conversation:
+        found = await self.json("POST", "/rag/conversations", user=user, body={"title": title})
+        return Conversation.model_validate(found)
+
+    async def conversations(self, user: Principal, **params: Any) -> Page[ConversationSummary]:
+        found = await self.json("GET", "/rag/conversations", user=user, params=params)
+        return Page[ConversationSummary].model_validate(found)
+
+    async def conversation(self, user: Principal, conversation_id: str) -> Conversation:
+        return Conversation.model_validate(await self.json("GET", f"/rag/conversations/{conversation_id}", user=user))
+
+    async def rename_conversation(
+        self, user: Principal, conversation_id: str, title: str, headers: Mapping[str, str] | None = None
+    ) -> Conversation:
+        path = f"/rag/conversations/{conversation_id}"
+        found = await self.json("PATCH", path, user=user, body={"title": title}, headers=headers)
+        return Conversation.model_validate(found)
+
+    async def delete_conversation(
+        self, user: Principal, conversation_id: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        await self.json("DELETE", f"/rag/conversations/{conversation_id}", user=user, headers=headers)
+
+    async def put_message(self, user: Principal, conversation_id: str, message: Message) -> Message:
+        path = f"/rag/conversations/{conversation_id}/messages/{message.message_id}"
+        return Message.model_validate(await self.json("PUT", path, user=user, body=message.model_dump(mode="json")))
+
+    async def counts(self, user: Principal) -> VaultCounts:
+        return VaultCounts.model_validate(await self.json("GET", "/rag/counts", user=user))
+
+    async def clear(self, user: Principal) -> None:
+        await self.json("DELETE", "/rag/all", user=user, deadline_s=120)
+
+    async def delete_owner(self, user_id: str) -> None:
+        await self.json("DELETE", f"/rag/owner/{user_id}", user=None)

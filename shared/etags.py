@@ -1,0 +1,33 @@
+"""Revisions as entity tags: `ETag: W/"3"` and `If-Match` (RFC 9110, section 13.1.1)."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from fastapi import Depends, Header, Response
+
+from shared.errors import PreconditionFailed
+
+_TAG = re.compile(r'^(?:W/)?"(\d{1,9})"$')
+
+
+def etag(revision: int) -> str:
+    return f'W/"{revision}"'
+
+
+def mark(response: Response, revision: int) -> None:
+    response.headers["ETag"] = etag(revision)
+
+
+async def if_match(if_match: Annotated[str | None, Header()] = None) -> int | None:
+    """The revision that the caller has seen; None where it does not care. Raises PreconditionFailed for no tag of ours."""
+    if if_match is None or if_match.strip() == "*":
+        return None
+    found = _TAG.match(if_match.strip())
+    if found is None:
+        raise PreconditionFailed
+    return int(found.group(1))
+
+
+IfMatch = Annotated[int | None, Depends(if_match)]
