@@ -21,7 +21,7 @@ def mark(response: Response, revision: int) -> None:
 
 
 async def if_match(if_match: Annotated[str | None, Header()] = None) -> int | None:
-    """The revision that the caller has seen; None where it does not care. Raises PreconditionFailed for no tag of ours."""
+    """The revision that the caller has seen; None where it does not care. Raises PreconditionFailed."""
     if if_match is None or if_match.strip() == "*":
         return None
     found = _TAG.match(if_match.strip())

@@ -134,7 +134,8 @@ class PostgresTaskStore:
             return task_of(row), True
         with in_our_words():
             same = await self._pool.fetchrow(
-                "SELECT * FROM task WHERE kind = $1 AND coalesce(owner, '') = coalesce($2, '') AND idempotency_key = $3",
+                "SELECT * FROM task WHERE kind = $1 AND coalesce(owner, '') = coalesce($2, '')"
+                " AND idempotency_key = $3",
                 request.kind,
                 request.owner,
                 request.idempotency_key,

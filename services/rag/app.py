@@ -39,10 +39,8 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            ring = keyring or await stack.enter_async_context(_keyring(settings, app))
-            engine: Embedder = embedder or await asyncio.to_thread(
-                engines.load("embeddings", BUILTIN, settings.engine), settings
-            )
+            ring: Keyring = keyring or await stack.enter_async_context(_keyring(settings, app))
+            engine = embedder or await asyncio.to_thread(_embedder, settings)
             facts = engine.capabilities
             vaults = Vaults(settings, ring, model=facts.model, dimensions=facts.dimensions)
             stack.push_async_callback(vaults.close)
@@ -54,6 +52,11 @@ def create_app(
 
     routers = [memories.router, transcripts.router, conversations.router]
     return create_service(NAME, settings, routers=routers, lifespan=lifespan)
+
+
+def _embedder(settings: Settings) -> Embedder:
+    found: Embedder = engines.load("embeddings", BUILTIN, settings.engine)(settings)
+    return found
 
 
 @asynccontextmanager

@@ -133,8 +133,9 @@ def page(vault: Vault, limit: int, before: str | None, filters: Mapping[str, Any
         escaped = str(values["q"]).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
         values["q"] = f"%{escaped}%"
     for name in ("from", "to"):
-        if isinstance(values[name], datetime):
-            values[name] = moment(values[name])
+        at = values[name]
+        if isinstance(at, datetime):
+            values[name] = moment(at)
     with in_our_words():
         rows = vault.db.execute(_LIST, values | {"before": before, "limit": limit}).fetchall()
     return [summary_of(Transcript.model_validate_json(row["document"]), row["emotion"]) for row in rows]

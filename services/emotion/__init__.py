@@ -1,0 +1,1 @@
+"""Emotion of text and voice."""

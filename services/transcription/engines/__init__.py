@@ -1,0 +1,80 @@
+"""Speech to text, and who speaks when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.schemas.transcription import Segment
+
+Sound = NDArray[np.float32]
+"""float32 [n] in [-1, 1], mono, 16 kHz."""
+
+BUILTIN = {
+    "faster_whisper": "services.transcription.engines.faster_whisper:FasterWhisper",
+    "nemo": "services.transcription.engines.nemo:Nemo",
+    "fake": "services.transcription.engines.fake:FakeSpeech",
+}
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a speech engine can do."""
+
+    model: str
+    languages: frozenset[str]
+    """ISO 639-1 codes."""
+    word_timestamps: bool
+    detects_language: bool = False
+    hotwords: bool = False
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What was said in one stretch of sound; times count from its beginning."""
+
+    segments: list[Segment]
+    language: str
+
+
+class SpeechEngine(Protocol):
+    """Blocking; run it in a pool. Answers no segment where nobody speaks."""
+
+    capabilities: Capabilities
+
+    def __init__(self, settings: Any) -> None: ...
+
+    def transcribe(self, sound: Sound, *, language: str | None = None, hotwords: str | None = None) -> Heard: ...
+
+    def pauses(self, sound: Sound) -> list[tuple[float, float]]:
+        """Stretches without speech, in seconds, where the sound may be cut."""
+        ...
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One speaker talks."""
+
+    start_s: float
+    end_s: float
+    speaker: int
+
+
+class Diarizer(Protocol):
+    """Blocking. Who speaks when, by nothing but the sound."""
+
+    model: str
+
+    def __init__(self, settings: Any) -> None: ...
+
+    def diarize(
+        self,
+        sound: Sound,
+        *,
+        num_speakers: int | None = None,
+        min_speakers: int | None = None,
+        max_speakers: int | None = None,
+    ) -> list[Turn]: ...

@@ -1,0 +1,154 @@
+"""Recordings in PostgreSQL: ids and states in the clear, everything a user wrote or said sealed under their key."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from shared.crypto.envelope import seal, unseal
+from shared.errors import NotFound
+from shared.storage.keyring import Keyring
+from shared.storage.postgres import Pool, in_our_words
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One upload and how far it is."""
+
+    recording_id: str
+    owner: str
+    status: str
+    job_id: str | None
+    options: dict[str, Any]
+    """What the user said of it: title, context, file name, language, switches."""
+    size_bytes: int
+    duration_s: float | None
+    channels: int | None
+    error: str | None
+    created_at: datetime
+
+
+class Recordings:
+    """Every read is scoped by owner."""
+
+    def __init__(self, pool: Pool, keyring: Keyring) -> None:
+        self._pool = pool
+        self._keyring = keyring
+
+    async def add(
+        self, recording_id: str, owner: str, options: Mapping[str, Any], *, size_bytes: int, sha256: str
+    ) -> None:
+        key = await self._keyring.data_key(owner)
+        sealed = seal(key, json.dumps(dict(options)).encode(), recording_id.encode())
+        with in_our_words():
+            await self._pool.execute(
+                "INSERT INTO recording (recording_id, owner, sealed, size_bytes, sha256) VALUES ($1, $2, $3, $4, $5)",
+                recording_id,
+                owner,
+                sealed,
+                size_bytes,
+                sha256,
+            )
+
+    async def get(self, recording_id: str, owner: str) -> Recording:
+        """Raises NotFound, also for another owner's."""
+        with in_our_words():
+            row = await self._pool.fetchrow(
+                "SELECT * FROM recording WHERE recording_id = $1 AND owner = $2", recording_id, owner
+            )
+        if row is None:
+            raise NotFound
+        return await self._opened(row)
+
+    async def unfinished(self, owner: str, limit: int, before: str | None) -> list[Recording]:
+        """Those that are not in the vault (yet), newest first."""
+        with in_our_words():
+            rows = await self._pool.fetch(
+                "SELECT * FROM recording WHERE owner = $1 AND status <> 'completed'"
+                " AND ($2::text IS NULL OR recording_id < $2) ORDER BY recording_id DESC LIMIT $3",
+                owner,
+                before,
+                limit,
+            )
+        return [await self._opened(row) for row in rows]
+
+    async def without_job(self, older_than_s: float) -> list[tuple[str, str]]:
+        """(recording id, owner) of uploads whose task was never submitted: the service died in between."""
+        with in_our_words():
+            rows = await self._pool.fetch(
+                "SELECT recording_id, owner FROM recording WHERE job_id IS NULL AND status = 'queued'"
+                " AND created_at < now() - make_interval(secs => $1) LIMIT 100",
+                older_than_s,
+            )
+        return [(row["recording_id"], row["owner"]) for row in rows]
+
+    async def set_job(self, recording_id: str, job_id: str) -> None:
+        await self._execute("UPDATE recording SET job_id = $2 WHERE recording_id = $1", recording_id, job_id)
+
+    async def set_facts(self, recording_id: str, duration_s: float, channels: int) -> None:
+        await self._execute(
+            "UPDATE recording SET status = 'processing', error = NULL, duration_s = $2, channels = $3"
+            " WHERE recording_id = $1",
+            recording_id,
+            duration_s,
+            channels,
+        )
+
+    async def set_status(self, recording_id: str, status: str, error: str | None = None) -> None:
+        await self._execute(
+            "UPDATE recording SET status = $2, error = $3, finished_at = now() WHERE recording_id = $1",
+            recording_id,
+            status,
+            error,
+        )
+
+    async def set_options(self, recording: Recording, options: Mapping[str, Any]) -> None:
+        key = await self._keyring.data_key(recording.owner)
+        sealed = seal(key, json.dumps(dict(options)).encode(), recording.recording_id.encode())
+        await self._execute("UPDATE recording SET sealed = $2 WHERE recording_id = $1", recording.recording_id, sealed)
+
+    async def put_part(self, recording: Recording, stage: str, part: int, value: Any) -> None:
+        """What a stage made; the same part again replaces it."""
+        key = await self._keyring.data_key(recording.owner)
+        name = f"{recording.recording_id}/{stage}/{part}".encode()
+        await self._execute(
+            "INSERT INTO recording_part VALUES ($1, $2, $3, $4)"
+            " ON CONFLICT (recording_id, stage, part) DO UPDATE SET sealed = excluded.sealed",
+            recording.recording_id,
+            stage,
+            part,
+            seal(key, json.dumps(value).encode(), name),
+        )
+
+    async def parts(self, recording: Recording, stage: str) -> dict[int, Any]:
+        key = await self._keyring.data_key(recording.owner)
+        with in_our_words():
+            rows = await self._pool.fetch(
+                "SELECT part, sealed FROM recording_part WHERE recording_id = $1 AND stage = $2 ORDER BY part",
+                recording.recording_id,
+                stage,
+            )
+        name = f"{recording.recording_id}/{stage}"
+        return {row["part"]: json.loads(unseal(key, row["sealed"], f"{name}/{row['part']}".encode())) for row in rows}
+
+    async def drop_parts(self, recording_id: str) -> None:
+        await self._execute("DELETE FROM recording_part WHERE recording_id = $1", recording_id)
+
+    async def delete(self, recording_id: str, owner: str) -> None:
+        await self._execute("DELETE FROM recording WHERE recording_id = $1 AND owner = $2", recording_id, owner)
+
+    async def delete_owner(self, owner: str) -> None:
+        await self._execute("DELETE FROM recording WHERE owner = $1", owner)
+
+    async def _execute(self, sql: str, *values: Any) -> None:
+        with in_our_words():
+            await self._pool.execute(sql, *values)
+
+    async def _opened(self, row: Mapping[str, Any]) -> Recording:
+        key = await self._keyring.data_key(row["owner"])
+        options = json.loads(unseal(key, row["sealed"], row["recording_id"].encode()))
+        names = ("recording_id", "owner", "status", "job_id", "size_bytes", "duration_s", "channels", "error")
+        return Recording(**{name: row[name] for name in names}, options=options, created_at=row["created_at"])

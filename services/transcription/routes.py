@@ -1,0 +1,192 @@
+"""HTTP of the transcription service."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
+
+from services.transcription import exports, ranges
+from services.transcription.service import Studio
+from services.transcription.uploads import MultipartBody
+from shared.auth.dependencies import ForUser, FromService
+from shared.errors import AudioUnreadable, Conflict, Invalid
+from shared.etags import mark
+from shared.schemas.transcription import (
+    ClipTranscript,
+    EditTranscript,
+    ExportFormat,
+    Transcript,
+    TranscriptSummary,
+    UploadAccepted,
+)
+from shared.schemas.wire import Page
+
+router = APIRouter(prefix="/transcription")
+
+
+def the_studio(request: Request) -> Studio:
+    studio: Studio = request.app.state.studio
+    return studio
+
+
+def multipart_body(request: Request) -> MultipartBody:
+    return MultipartBody(request.headers.get("content-type", ""), request.stream())
+
+
+def conditions(if_match: Annotated[str | None, Header()] = None) -> dict[str, str]:
+    return {"If-Match": if_match} if if_match else {}
+
+
+TheStudio = Annotated[Studio, Depends(the_studio)]
+Body = Annotated[MultipartBody, Depends(multipart_body)]
+Conditions = Annotated[dict[str, str], Depends(conditions)]
+Word = Annotated[str | None, Query(max_length=200)]
+
+
+@router.post("/upload", response_model=Transcript | UploadAccepted)
+async def upload(
+    body: Body,
+    user: ForUser,
+    studio: TheStudio,
+    response: Response,
+    wait_s: Annotated[float, Query(ge=0, le=300)] = 60.0,
+) -> Transcript | UploadAccepted:
+    """201 with the transcript when it is done within `wait_s`, else 202 and `Location: /jobs/{id}`."""
+    accepted = await studio.upload(user, body)
+    response.headers["Location"] = f"/jobs/{accepted.job_id}"
+    wait_s = _wait_of(body.fields.get("wait_s"), wait_s)
+    transcript = await studio.wait(user, accepted.transcript_id, wait_s) if wait_s > 0 else None
+    if transcript is None or transcript.status in ("queued", "processing"):
+        response.status_code = 202
+        return accepted
+    if transcript.status == "failed":
+        raise _why(transcript)
+    response.status_code = 201
+    response.headers["Location"] = f"/transcription/{accepted.transcript_id}"
+    return transcript
+
+
+def _wait_of(field: str | None, query: float) -> float:
+    if field is None:
+        return query
+    try:
+        return min(300.0, max(0.0, float(field)))
+    except ValueError as error:
+        raise Invalid("/wait_s: a number of seconds from 0 to 300") from error
+
+
+def _why(transcript: Transcript) -> AudioUnreadable:
+    """A file that is no audio is the sender's error; the recording stays, so that nothing sent is lost."""
+    return AudioUnreadable(f"{transcript.error} It is kept as {transcript.transcript_id}; delete it or send another.")
+
+
+@router.post("/clip")
+async def clip(body: Body, caller: FromService, studio: TheStudio) -> ClipTranscript:
+    return await studio.clip(body)
+
+
+@router.get("/recent")
+async def recent(
+    user: ForUser,
+    studio: TheStudio,
+    limit: Annotated[int, Query(ge=1, le=200)] = 10,
+    cursor: Annotated[str | None, Query(max_length=64)] = None,
+    q: Word = None,
+    speaker: Word = None,
+    tag: Word = None,
+    emotion: Word = None,
+    from_: Annotated[datetime | None, Query(alias="from")] = None,
+    to: datetime | None = None,
+) -> Page[TranscriptSummary]:
+    filters = {
+        "q": q,
+        "speaker": speaker,
+        "tag": tag,
+        "emotion": emotion,
+        "from": from_.isoformat() if from_ else None,
+        "to": to.isoformat() if to else None,
+    }
+    return await studio.recent(user, limit, cursor, filters)
+
+
+@router.get("/{transcript_id}")
+async def transcript(transcript_id: str, user: ForUser, studio: TheStudio, response: Response) -> Transcript:
+    found = await studio.get(user, transcript_id)
+    mark(response, found.revision)
+    return found
+
+
+@router.patch("/{transcript_id}")
+async def edit(
+    transcript_id: str,
+    change: EditTranscript,
+    user: ForUser,
+    studio: TheStudio,
+    if_match: Conditions,
+    response: Response,
+) -> Transcript:
+    changed = await studio.edit(user, transcript_id, change, if_match)
+    mark(response, changed.revision)
+    return changed
+
+
+@router.delete("/{transcript_id}", status_code=204)
+async def delete(transcript_id: str, user: ForUser, studio: TheStudio, if_match: Conditions) -> None:
+    await studio.delete(user, transcript_id, if_match)
+
+
+@router.get("/{transcript_id}/audio")
+async def audio(
+    transcript_id: str,
+    user: ForUser,
+    studio: TheStudio,
+    range_: Annotated[str | None, Header(alias="range")] = None,
+) -> StreamingResponse:
+    """The original bytes, whole or by range."""
+    recording, size = await studio.audio(user, transcript_id)
+    wanted = ranges.parse(range_, size)
+    start, end = wanted or (0, size)
+    headers = {
+        "Accept-Ranges": "bytes",
+        "Content-Length": str(end - start),
+        "ETag": f'"{recording.recording_id}"',
+        "Content-Disposition": "inline",
+        "X-Content-Type-Options": "nosniff",
+    }
+    if wanted is not None:
+        headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
+    return StreamingResponse(
+        studio.audio_bytes(user, transcript_id, start, end),
+        status_code=206 if wanted else 200,
+        headers=headers,
+        media_type=_media_type(recording.options.get("content_type")),
+    )
+
+
+def _media_type(claimed: str | None) -> str:
+    """Only audio types go back as claimed: a browser must never run what somebody uploaded."""
+    kind = (claimed or "").split(";")[0].strip().lower()
+    return kind if kind.startswith(("audio/", "video/")) and kind.isascii() else "application/octet-stream"
+
+
+@router.get("/{transcript_id}/export")
+async def export(
+    transcript_id: str,
+    user: ForUser,
+    studio: TheStudio,
+    form: Annotated[ExportFormat, Query(alias="format")] = "json",
+) -> Response:
+    found = await studio.get(user, transcript_id)
+    if found.status != "completed":
+        raise Conflict(f"The transcript is {found.status}; it can be exported once it is completed.")
+    text, media_type = exports.export(found, form)
+    disposition = f'attachment; filename="{transcript_id}.{form}"'
+    return Response(text, media_type=media_type, headers={"Content-Disposition": disposition})
+
+
+@router.delete("/owner/{user_id}", status_code=204)
+async def delete_owner(user_id: str, caller: FromService, studio: TheStudio) -> None:
+    await studio.delete_owner(user_id)

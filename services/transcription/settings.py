@@ -1,0 +1,39 @@
+"""What the transcription service reads."""
+
+from __future__ import annotations
+
+from pydantic import AliasChoices, Field
+from pydantic_settings import SettingsConfigDict
+
+from shared.settings import ServiceSettings
+
+
+class Settings(ServiceSettings):
+    """Speech to text and the recordings."""
+
+    model_config = SettingsConfigDict(env_prefix="TRANSCRIPTION_")
+
+    engine: str = "faster_whisper"
+    """Speech engine: faster_whisper, nemo (extra `nemo`) or fake (invents its text; for tests only)."""
+    transcription_model: str = Field(
+        "faster-whisper-tiny.en", validation_alias=AliasChoices("TRANSCRIPTION_MODEL", "transcription_model")
+    )
+    """Folder of the weights below MODELS_DIR, or a name that the engine knows."""
+    speaker_model: str = Field("campplus", validation_alias=AliasChoices("SPEAKER_MODEL", "speaker_model"))
+    """Folder of the speaker weights below MODELS_DIR; where it is absent, one speaker per channel is assumed."""
+    device: str = "cpu"
+    """Where the speech model runs: cpu or cuda."""
+    compute_type: str = "int8"
+    """Arithmetic of faster-whisper: int8 on CPU, float16 on GPU."""
+    threads: int = 2
+    """CPU threads of the speech model."""
+    beam_size: int = 1
+    """Width of the search: 1 is greedy; 5 is about one point better and half as fast."""
+    chunk_s: float = 120.0
+    """Length that a chunk aims at, in seconds; work is saved, and may be cancelled, after each."""
+    max_upload_bytes: int = 1024**3
+    """Largest file taken, in bytes."""
+    max_duration_s: float = 4 * 3600.0
+    """Longest recording taken, in seconds of sound."""
+    clip_bytes: int = 25 * 1024**2
+    """Largest clip that is transcribed without being kept, in bytes."""

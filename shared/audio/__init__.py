@@ -1,0 +1,1 @@
+"""Sound as numbers: decoding in a child process."""
