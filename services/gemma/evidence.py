@@ -1,0 +1,217 @@
+"""Answers made of quotations: which sentences of which memories speak to the question, and the second they were said.
+
+A small model cannot be trusted with an answer, a quotation can. So this comes first, with or without a model.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from shared.schemas.rag import Citation, SearchHit
+from shared.schemas.transcription import Transcript, Word
+
+_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
+_SENTENCE = re.compile(r"(?<=[.!?…])\s+|\n+")
+_STOP = frozenset(
+    [
+        "a",
+        "an",
+        "and",
+        "any",
+        "are",
+        "as",
+        "at",
+        "be",
+        "been",
+        "but",
+        "by",
+        "can",
+        "could",
+        "did",
+        "do",
+        "does",
+        "for",
+        "from",
+        "had",
+        "has",
+        "have",
+        "he",
+        "her",
+        "him",
+        "his",
+        "how",
+        "i",
+        "if",
+        "in",
+        "is",
+        "it",
+        "its",
+        "me",
+        "my",
+        "no",
+        "not",
+        "of",
+        "on",
+        "or",
+        "our",
+        "she",
+        "so",
+        "that",
+        "the",
+        "their",
+        "them",
+        "there",
+        "they",
+        "this",
+        "to",
+        "us",
+        "was",
+        "we",
+        "were",
+        "what",
+        "when",
+        "where",
+        "which",
+        "who",
+        "whom",
+        "whose",
+        "why",
+        "will",
+        "with",
+        "would",
+        "you",
+        "your",
+        "about",
+        "tell",
+        "say",
+        "says",
+        "said",
+        "please",
+    ]
+)
+ALIKE = 0.30
+"""Cosine of all-MiniLM-L6-v2 above which a passage is taken to speak to the question even without a word in common."""
+MOST = 3
+
+
+@dataclass(frozen=True)
+class Quote:
+    """One sentence of one memory, and how well it answers (0 to about 2)."""
+
+    text: str
+    hit: SearchHit
+    score: float
+
+
+def stems(text: str) -> list[str]:
+    """Telling words, roughly stemmed: enough to match "deliver" with "delivered"."""
+    words = (word.lower().removesuffix("'s") for word in _WORD.findall(text))
+    return [_stem(word) for word in words if word not in _STOP]
+
+
+def _stem(word: str) -> str:
+    for ending in ("ing", "edly", "ed", "es", "ly", "s"):
+        if word.endswith(ending) and len(word) - len(ending) >= 3:
+            return word[: -len(ending)]
+    return word
+
+
+def choose(question: str, hits: Sequence[SearchHit]) -> list[Quote]:
+    """The best sentences, at most one a memory, best first; empty where nothing speaks to the question."""
+    asked = set(stems(question))
+    found = [quote for hit in hits if (quote := _best_of(hit, asked)) is not None]
+    found.sort(key=lambda quote: -quote.score)
+    if not found:
+        return []
+    return [quote for quote in found[:MOST] if quote.score >= 0.5 * found[0].score]
+
+
+def _best_of(hit: SearchHit, asked: set[str]) -> Quote | None:
+    alike = hit.metadata.similarity or 0.0
+    quotes = [
+        Quote(text, hit, _overlap(text, asked) + alike)
+        for text in (part.strip() for part in _SENTENCE.split(hit.content))
+        if text
+    ]
+    best = max(quotes, key=lambda quote: quote.score, default=None)
+    if best is None:
+        return None
+    overlap = best.score - alike
+    speaks = alike >= ALIKE or (overlap > 0 and alike >= ALIKE / 2) or overlap >= 0.5
+    return best if speaks else None
+
+
+def _overlap(text: str, asked: set[str]) -> float:
+    """Share of the question's telling words that stand in the text."""
+    return len(asked & set(stems(text))) / len(asked) if asked else 0.0
+
+
+def cite(quote: Quote, transcript: Transcript | None) -> Citation:
+    """The quotation with the exact seconds of its words where there is a recording of them."""
+    facts = quote.hit.metadata
+    start_s, end_s = facts.start_s, facts.end_s
+    if transcript is not None and start_s is not None and end_s is not None:
+        start_s, end_s = _seconds_of(quote.text, transcript, start_s, end_s)
+    return Citation(
+        memory_id=facts.memory_id,
+        transcript_id=facts.transcript_id,
+        start_s=start_s,
+        end_s=end_s,
+        speaker=facts.speaker,
+        quote=quote.text,
+        score=round(quote.score, 4),
+    )
+
+
+def _seconds_of(text: str, transcript: Transcript, start_s: float, end_s: float) -> tuple[float, float]:
+    """Where the words of the quotation stand in a row within the passage; the passage's own times where they do not."""
+    words = [
+        word
+        for segment in transcript.segments
+        for word in segment.words
+        if word.start_s >= start_s - 0.01 and word.end_s <= end_s + 0.01
+    ]
+    heard = [_plain(word.word) for word in words]
+    wanted = [plain for part in text.split() if (plain := _plain(part))]
+    at = _find(heard, wanted)
+    if at is None:
+        return start_s, end_s
+    return words[at].start_s, _end(words, at, wanted)
+
+
+def _end(words: Sequence[Word], at: int, wanted: Sequence[str]) -> float:
+    return words[min(at + len(wanted), len(words)) - 1].end_s
+
+
+def _plain(word: str) -> str:
+    return "".join(c for c in word.lower() if c.isalnum())
+
+
+def _find(heard: Sequence[str], wanted: Sequence[str]) -> int | None:
+    for at in range(len(heard) - len(wanted) + 1):
+        if heard[at : at + len(wanted)] == list(wanted):
+            return at
+    return None
+
+
+def clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+def answer(citations: Iterable[Citation], titles: dict[str, str]) -> str:
+    """The quotations as an answer; [n] is the n-th citation."""
+    lines = []
+    for number, citation in enumerate(citations, start=1):
+        where = [citation.speaker] if citation.speaker else []
+        if citation.start_s is not None:
+            where.append(f"at {clock(citation.start_s)}")
+        if titles.get(citation.memory_id):
+            where.append(f"in {titles[citation.memory_id]}")
+        source = f" — {' '.join(where)}" if where else ""
+        lines.append(f"“{citation.quote}”{source} [{number}]")
+    return "\n".join(lines)
+
+
+NOTHING = "I found nothing in your memories that answers this."

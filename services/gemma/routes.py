@@ -1,0 +1,120 @@
+"""HTTP of the chat service."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
+
+from services.gemma.service import Chat, Run, server_sent
+from shared.auth.dependencies import ForUser
+from shared.clients.rag import RagClient
+from shared.etags import mark
+from shared.schemas.gemma import ChatRequest, ChatResponse
+from shared.schemas.rag import Conversation, ConversationSummary, EditConversation
+from shared.schemas.wire import Page
+
+PING_S = 15.0
+router = APIRouter(prefix="/gemma")
+
+
+def the_chat(request: Request) -> Chat:
+    chat: Chat = request.app.state.chat
+    return chat
+
+
+def the_rag(request: Request) -> RagClient:
+    rag: RagClient = request.app.state.rag
+    return rag
+
+
+def conditions(if_match: Annotated[str | None, Header()] = None) -> dict[str, str]:
+    return {"If-Match": if_match} if if_match else {}
+
+
+TheChat = Annotated[Chat, Depends(the_chat)]
+TheRag = Annotated[RagClient, Depends(the_rag)]
+Conditions = Annotated[dict[str, str], Depends(conditions)]
+
+
+@router.post("/chat", response_model=ChatResponse)
+async def chat(request: ChatRequest, user: ForUser, chat: TheChat) -> ChatResponse | StreamingResponse:
+    """JSON, or server-sent events with `stream: true`; either way the answer is stored when it is done."""
+    run = await chat.start(user, request)
+    if not request.stream:
+        return await chat.wait(run)
+    return _stream(run, 0)
+
+
+def _stream(run: Run, after: int) -> StreamingResponse:
+    headers = {"X-Message-Id": run.message_id, "X-Accel-Buffering": "no"}
+    return StreamingResponse(_events(run, after), media_type="text/event-stream", headers=headers)
+
+
+async def _events(run: Run, after: int) -> AsyncIterator[bytes]:
+    events = run.read(after)
+    pending = asyncio.ensure_future(anext(events, None))
+    while True:
+        done, _ = await asyncio.wait({pending}, timeout=PING_S)
+        if not done:
+            yield b": ping\n\n"
+            continue
+        event = pending.result()
+        if event is None:
+            return
+        yield server_sent(*event)
+        pending = asyncio.ensure_future(anext(events, None))
+
+
+@router.get("/messages/{message_id}/events")
+async def message_events(
+    message_id: str, user: ForUser, chat: TheChat, last_event_id: Annotated[str | None, Header()] = None
+) -> StreamingResponse:
+    """Go on reading after `Last-Event-ID`."""
+    after = int(last_event_id) if last_event_id and last_event_id.isdigit() else 0
+    return _stream(chat.run_of(user, message_id), after)
+
+
+@router.post("/messages/{message_id}/cancel", status_code=204)
+async def cancel(message_id: str, user: ForUser, chat: TheChat) -> None:
+    """Stops at the next token; what was written stays."""
+    chat.cancel(user, message_id)
+
+
+@router.get("/conversations")
+async def conversations(
+    user: ForUser,
+    rag: TheRag,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: Annotated[str | None, Query(max_length=64)] = None,
+) -> Page[ConversationSummary]:
+    return await rag.conversations(user, limit=limit, cursor=cursor)
+
+
+@router.get("/conversations/{conversation_id}")
+async def conversation(conversation_id: str, user: ForUser, rag: TheRag, response: Response) -> Conversation:
+    found = await rag.conversation(user, conversation_id)
+    mark(response, found.revision)
+    return found
+
+
+@router.patch("/conversations/{conversation_id}")
+async def rename(
+    conversation_id: str,
+    change: EditConversation,
+    user: ForUser,
+    rag: TheRag,
+    if_match: Conditions,
+    response: Response,
+) -> Conversation:
+    changed = await rag.rename_conversation(user, conversation_id, change.title, if_match)
+    mark(response, changed.revision)
+    return changed
+
+
+@router.delete("/conversations/{conversation_id}", status_code=204)
+async def delete(conversation_id: str, user: ForUser, rag: TheRag, if_match: Conditions) -> None:
+    await rag.delete_conversation(user, conversation_id, if_match)
