@@ -16,7 +16,7 @@ from shared.errors import Forbidden, Unauthenticated
 class Authenticator(Protocol):
     """How the gateway finds out who a user is; kept in `app.state.authenticator`."""
 
-    async def authenticate(self, token: str) -> Principal:
+    async def authenticate(self, connection: HTTPConnection, token: str) -> Principal:
         """Raises Unauthenticated."""
         ...
 
@@ -50,7 +50,7 @@ async def calling_for_user(caller: Annotated[Caller, Depends(calling_service)]) 
 async def current_user(connection: HTTPConnection) -> Principal:
     """A user calls the gateway."""
     authenticator: Authenticator = connection.app.state.authenticator
-    return await authenticator.authenticate(bearer_token(connection))
+    return await authenticator.authenticate(connection, bearer_token(connection))
 
 
 async def admin_user(user: Annotated[Principal, Depends(current_user)]) -> Principal:

@@ -1,0 +1,1 @@
+"""The only public door: identity, limits, typed public routes, the web page."""

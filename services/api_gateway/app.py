@@ -1,0 +1,88 @@
+"""Wiring of the gateway."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from fastapi import FastAPI
+
+from services.api_gateway.clients import Clients
+from services.api_gateway.cors import with_cors
+from services.api_gateway.idempotency import Idempotency
+from services.api_gateway.rates import RateHeaders
+from services.api_gateway.repository import Accounts
+from services.api_gateway.routes import chat, house, identity, memory, recordings, web, work
+from services.api_gateway.service import Identity
+from services.api_gateway.settings import Settings
+from shared.auth.tokens import UserTokens
+from shared.crypto.envelope import derive
+from shared.security.body import BodyLimit
+from shared.security.headers import SecurityHeaders
+from shared.service import create_service
+from shared.settings import require_secret
+from shared.storage import postgres
+from shared.storage.keyring import Keyring, PostgresKeyring
+from shared.storage.redis import RedisStore, Store
+
+NAME = "api-gateway"
+UPLOADS = ("/transcription/upload", "/emotion/analyze")
+
+
+def create_app(
+    settings: Settings | None = None,
+    *,
+    store: Store | None = None,
+    keyring: Keyring | None = None,
+    clients: Clients | None = None,
+) -> FastAPI:
+    """What is not given is made of the settings. Raises WeakSecret where a secret is not fit for use."""
+    settings = settings or Settings()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            app.state.store = store or RedisStore(settings.redis_dsn())
+            if store is None:
+                stack.push_async_callback(app.state.store.close)
+            app.state.keyring = keyring or await _keyring(settings, app, stack)
+            app.state.clients = clients or Clients(settings, app.state.identity)
+            stack.push_async_callback(app.state.clients.close)
+            _identity(settings, app, stack)
+            app.state.checks["redis"] = app.state.store.ping
+            yield
+
+    pages = (identity, recordings, memory, chat, work, house)
+    app = create_service(NAME, settings, routers=[*(each.router for each in pages)], lifespan=lifespan, own_health=True)
+    app.include_router(web.router)  # last: it answers every other path
+    app.add_middleware(RateHeaders)
+    app.add_middleware(Idempotency, state=app.state)
+    app.add_middleware(BodyLimit, cap=lambda path: _cap(settings, path))
+    app.add_middleware(SecurityHeaders)
+    if settings.origins:
+        app.add_middleware(with_cors, origins=settings.origins)  # type: ignore[arg-type]
+    return app
+
+
+def _cap(settings: Settings, path: str) -> int:
+    return settings.max_upload_bytes if path in UPLOADS else settings.max_body_bytes
+
+
+def _identity(settings: Settings, app: FastAPI, stack: AsyncExitStack) -> None:
+    primary = require_secret("JWT_SECRET", settings.jwt_secret_primary)
+    previous = settings.jwt_secret_previous.get_secret_value() if settings.jwt_secret_previous else None
+    session_secret = require_secret("SESSION_SECRET", settings.session_secret)
+    accounts = Accounts(settings.data_dir / "users.db", require_secret("USERS_DB_KEY", settings.users_db_key))
+    stack.callback(accounts.close)
+    service = Identity(settings, accounts, app.state.store, UserTokens(primary, previous), session_secret)
+    app.state.identity_service = app.state.authenticator = service
+    app.state.idempotency_key = derive(session_secret, "nemo idempotent answers v1")
+
+
+async def _keyring(settings: Settings, app: FastAPI, stack: AsyncExitStack) -> Keyring:
+    pool = await postgres.connect(settings.postgres_dsn(), max_size=2)
+    stack.push_async_callback(pool.close)
+    app.state.checks["postgres"] = lambda: postgres.answers(pool)
+    ring = PostgresKeyring(pool, require_secret("RAG_DB_KEY", settings.rag_db_key))
+    await ring.prepare()
+    return ring

@@ -1,0 +1,23 @@
+"""`RateLimit` headers: what the limiter said of this request, on its answer."""
+
+from __future__ import annotations
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+
+class RateHeaders:
+    """The authenticator leaves the headers in the request's state."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in scope.get("state", {}).get("rate_headers", {}).items():
+                    headers[name] = value
+            await send(message)
+
+        await self._app(scope, receive, sending)

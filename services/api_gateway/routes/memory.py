@@ -1,0 +1,104 @@
+"""Memories, search and emotion."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from services.api_gateway.relay import relay
+from services.api_gateway.routes import PROBLEMS, Conditions, Cursor, Limit, Services, mark
+from shared.auth.dependencies import CurrentUser
+from shared.schemas.coordinator import Job
+from shared.schemas.emotion import AnalyzeBatch, EmotionAnalysis, EmotionBatch
+from shared.schemas.rag import EditMemory, Memory, NewMemory, SearchHit, SearchRequest
+from shared.schemas.wire import Page
+
+router = APIRouter(tags=["memory"], responses=PROBLEMS)
+
+ANALYZE_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {"type": "object", "required": ["text"], "properties": {"text": {"type": "string"}}}
+            },
+            "multipart/form-data": {
+                "schema": {"type": "object", "properties": {"file": {"type": "string", "format": "binary"}}}
+            },
+        },
+    }
+}
+
+
+@router.post("/rag/memory", status_code=201)
+async def remember(new: NewMemory, user: CurrentUser, services: Services, response: Response) -> Memory:
+    """Remember something; durable when answered."""
+    memory = await services.rag.remember(user, new)
+    mark(response, memory.revision)
+    return memory
+
+
+@router.get("/rag/memories")
+async def memories(
+    user: CurrentUser,
+    services: Services,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    memory_type: Annotated[str | None, Query(max_length=32)] = None,
+    tag: Annotated[str | None, Query(max_length=64)] = None,
+) -> Page[Memory]:
+    """Newest first; `memory_type=transcript` gives the passages of recordings."""
+    return await services.rag.memories(user, limit=limit, cursor=cursor, memory_type=memory_type, tag=tag)
+
+
+@router.get("/rag/memory/{memory_id}")
+async def memory(memory_id: str, user: CurrentUser, services: Services, response: Response) -> Memory:
+    found = await services.rag.memory(user, memory_id)
+    mark(response, found.revision)
+    return found
+
+
+@router.patch("/rag/memory/{memory_id}")
+async def edit(
+    memory_id: str, change: EditMemory, user: CurrentUser, services: Services, if_match: Conditions, response: Response
+) -> Memory:
+    changed = await services.rag.edit_memory(user, memory_id, change, if_match)
+    mark(response, changed.revision)
+    return changed
+
+
+@router.delete("/rag/memory/{memory_id}", status_code=204)
+async def forget(memory_id: str, user: CurrentUser, services: Services, if_match: Conditions) -> None:
+    await services.rag.forget(user, memory_id, if_match)
+
+
+@router.post("/rag/search")
+async def search(request: SearchRequest, user: CurrentUser, services: Services) -> list[SearchHit]:
+    """By meaning and by words, over memories and recordings."""
+    return await services.rag.search(user, request)
+
+
+@router.post("/rag/rebuild-index", status_code=202)
+async def rebuild(user: CurrentUser, services: Services, response: Response) -> Job:
+    """Embed everything anew; follow Location."""
+    task = await services.rag.json("POST", "/rag/rebuild-index", user=user)
+    response.headers["Location"] = f"/jobs/{task['task_id']}"
+    return await services.coordinator.job(user, task["task_id"])
+
+
+@router.delete("/rag/all", status_code=204)
+async def clear(user: CurrentUser, services: Services) -> None:
+    """Empty the vault: memories, transcripts, conversations. Recordings' audio is deleted with each recording."""
+    await services.rag.clear(user)
+
+
+@router.post("/emotion/analyze", openapi_extra=ANALYZE_BODY, response_model=EmotionAnalysis, tags=["emotion"])
+async def analyze(request: Request, user: CurrentUser, services: Services) -> Response:
+    """Seven emotions of a text or of a recording that is not kept."""
+    return await relay(services.emotion, request, user)
+
+
+@router.post("/emotion/batch", tags=["emotion"])
+async def batch(request: AnalyzeBatch, user: CurrentUser, services: Services) -> EmotionBatch:
+    return await services.emotion.batch(user, request.texts)

@@ -1,0 +1,137 @@
+"""Recordings and transcripts."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+
+from services.api_gateway.relay import relay
+from services.api_gateway.routes import PROBLEMS, Conditions, Cursor, Limit, Services, Word, mark
+from shared.auth.dependencies import CurrentUser
+from shared.schemas.transcription import (
+    EditTranscript,
+    ExportFormat,
+    Transcript,
+    TranscriptSummary,
+    UploadAccepted,
+)
+from shared.schemas.wire import Page
+
+router = APIRouter(prefix="/transcription", tags=["recordings"], responses=PROBLEMS)
+
+_FILE = {"type": "string", "format": "binary"}
+_SWITCH = {"type": "boolean", "default": True}
+UPLOAD_FORM: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {
+                        "file": _FILE,
+                        "title": {"type": "string"},
+                        "context": {"type": "string"},
+                        "language": {"type": "string"},
+                        "diarize": _SWITCH,
+                        "num_speakers": {"type": "integer"},
+                        "min_speakers": {"type": "integer"},
+                        "max_speakers": {"type": "integer"},
+                        "channels": {"type": "string", "enum": ["auto", "mono", "separate"]},
+                        "channel_labels": {"type": "string"},
+                        "hotwords": {"type": "string"},
+                        "tags": {"type": "string"},
+                        "emotion": _SWITCH,
+                        "remember": _SWITCH,
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+@router.post(
+    "/upload",
+    response_model=Transcript | UploadAccepted,
+    openapi_extra=UPLOAD_FORM,
+    status_code=201,
+    responses={202: {"model": UploadAccepted, "description": "Safe on disk; follow Location for its progress."}},
+)
+async def upload(
+    request: Request, user: CurrentUser, services: Services, wait_s: Annotated[float, Query(ge=0, le=300)] = 60.0
+) -> Response:
+    """Transcribe a recording. The bytes are durable before any model runs."""
+    return await relay(services.transcription, request, user)
+
+
+@router.get("/recent")
+async def recent(
+    user: CurrentUser,
+    services: Services,
+    limit: Limit = 10,
+    cursor: Cursor = None,
+    q: Word = None,
+    speaker: Word = None,
+    tag: Word = None,
+    emotion: Word = None,
+    from_: Annotated[datetime | None, Query(alias="from")] = None,
+    to: datetime | None = None,
+) -> Page[TranscriptSummary]:
+    """Newest first; those in work too."""
+    filters = {"q": q, "speaker": speaker, "tag": tag, "emotion": emotion}
+    times = {"from": from_.isoformat() if from_ else None, "to": to.isoformat() if to else None}
+    return await services.transcription.recent(user, limit=limit, cursor=cursor, **filters, **times)
+
+
+@router.get("/{transcript_id}")
+async def transcript(transcript_id: str, user: CurrentUser, services: Services, response: Response) -> Transcript:
+    found = await services.transcription.transcript(user, transcript_id)
+    mark(response, found.revision)
+    return found
+
+
+@router.patch("/{transcript_id}")
+async def edit(
+    transcript_id: str,
+    change: EditTranscript,
+    user: CurrentUser,
+    services: Services,
+    if_match: Conditions,
+    response: Response,
+) -> Transcript:
+    """Rename or tag."""
+    changed = await services.transcription.edit(user, transcript_id, change, if_match)
+    mark(response, changed.revision)
+    return changed
+
+
+@router.delete("/{transcript_id}", status_code=204)
+async def delete(transcript_id: str, user: CurrentUser, services: Services, if_match: Conditions) -> None:
+    """Audio, text and vectors are gone when this answers."""
+    await services.transcription.delete(user, transcript_id, if_match)
+
+
+@router.get(
+    "/{transcript_id}/audio",
+    response_class=Response,
+    responses={200: {"content": {"audio/*": {"schema": _FILE}}}, 206: {"description": "The range asked for."}},
+)
+async def audio(transcript_id: str, request: Request, user: CurrentUser, services: Services) -> Response:
+    """The bytes that were uploaded; takes `Range`."""
+    return await relay(services.transcription, request, user)
+
+
+@router.get("/{transcript_id}/export", response_class=Response)
+async def export(
+    transcript_id: str,
+    request: Request,
+    user: CurrentUser,
+    services: Services,
+    form: Annotated[ExportFormat, Query(alias="format")] = "json",
+) -> Response:
+    """The transcript for other programs."""
+    return await relay(services.transcription, request, user)

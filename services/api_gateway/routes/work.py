@@ -1,0 +1,102 @@
+"""Jobs, the queue and the machine."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Request, Response
+from fastapi.responses import StreamingResponse
+
+from services.api_gateway.relay import relay
+from services.api_gateway.routes import PROBLEMS, Cursor, Limit, Services
+from shared.auth.dependencies import AdminUser, CurrentUser
+from shared.errors import ProductError
+from shared.schemas.coordinator import GpuStatus, Job, SubmitTask, Task
+from shared.schemas.wire import Page
+from shared.storage.redis import Store
+
+router = APIRouter(tags=["work"], responses=PROBLEMS)
+PING_S = 15.0
+
+
+@router.get("/jobs")
+async def jobs(user: CurrentUser, services: Services, limit: Limit = 50, cursor: Cursor = None) -> Page[Job]:
+    return await services.coordinator.jobs(user, limit=limit, cursor=cursor)
+
+
+@router.get("/jobs/{job_id}")
+async def job(job_id: str, user: CurrentUser, services: Services) -> Job:
+    return await services.coordinator.job(user, job_id)
+
+
+@router.get("/jobs/{job_id}/events", response_class=Response)
+async def job_events(
+    job_id: str,
+    request: Request,
+    user: CurrentUser,
+    services: Services,
+    last_event_id: Annotated[str | None, Header()] = None,
+) -> Response:
+    """Server-sent events: the whole job at each change, until it ends."""
+    return await relay(services.coordinator, request, user)
+
+
+@router.post("/jobs/{job_id}/cancel")
+async def cancel(job_id: str, user: CurrentUser, services: Services) -> Job:
+    return await services.coordinator.cancel(user, job_id)
+
+
+@router.post("/jobs/{job_id}/retry")
+async def retry(job_id: str, user: CurrentUser, services: Services) -> Job:
+    return await services.coordinator.retry(user, job_id)
+
+
+@router.post("/queue/task", status_code=201)
+async def submit(task: SubmitTask, admin: AdminUser, services: Services) -> Task:
+    return await services.coordinator.submit(task)
+
+
+@router.get("/queue/tasks")
+async def tasks(admin: AdminUser, services: Services, limit: Limit = 50, cursor: Cursor = None) -> Page[Task]:
+    return await services.coordinator.tasks(limit=limit, cursor=cursor)
+
+
+@router.get("/queue/tasks/{task_id}")
+async def task(task_id: str, admin: AdminUser, services: Services) -> Task:
+    return await services.coordinator.task(task_id)
+
+
+@router.get("/gpu/status")
+async def gpu_status(user: CurrentUser, services: Services) -> GpuStatus:
+    return await services.coordinator.gpu_status()
+
+
+@router.get("/events", response_class=Response)
+async def events(request: Request, user: CurrentUser) -> StreamingResponse:
+    """Everything that happens to this user's work, as server-sent events."""
+    store: Store = request.app.state.store
+    return StreamingResponse(_events(store, user.user_id), media_type="text/event-stream")
+
+
+async def _events(store: Store, user_id: str) -> AsyncIterator[bytes]:
+    """Events are news, not truth: after a gap a client reads the objects themselves."""
+    number = 0
+    try:
+        async with store.subscribe(f"events:{user_id}") as heard:
+            pending = asyncio.ensure_future(anext(heard))
+            yield b": hello\n\n"
+            while True:
+                done, _ = await asyncio.wait({pending}, timeout=PING_S)
+                if not done:
+                    yield b": ping\n\n"
+                    continue
+                _, message = pending.result()
+                number += 1
+                kind = message.get("type", "message")
+                yield f"id: {number}\nevent: {kind}\ndata: {json.dumps(message)}\n\n".encode()
+                pending = asyncio.ensure_future(anext(heard))
+    except (ProductError, StopAsyncIteration):
+        return
