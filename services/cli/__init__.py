@@ -1,1 +1,1 @@
-"""The command line: what `nemo` does around the services. Nothing else imports it."""
+"""The command line: what an operator and a newcomer type."""

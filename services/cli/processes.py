@@ -1,139 +1,148 @@
-"""Starting and stopping programs so that none outlives us."""
+"""Child processes: started in order, kept alive, stopped together.
+
+The kernel kills each child when its parent dies (PR_SET_PDEATHSIG), so even SIGKILL of `nemo up` leaves no orphans.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ctypes
 import os
 import signal
-import subprocess
+import sys
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import IO
 
-_libc = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG = 1
-_CLONE_NEWUSER = 0x10000000
-_ORDINARY_ID = 1000
-"""What a program that refuses root sees as its own user and group."""
+_LIBC = ctypes.CDLL(None, use_errno=True)
+BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+STEADY_S = 30.0
+"""A child that lived this long starts again at once."""
+STOP_S = 10.0
+
+Line = Callable[[str, str], None]
+"""Takes (name of the child, one line that it wrote)."""
 
 
-class NotReady(Exception):
-    """The program is there but does not answer yet."""
-
-
-class Failed(Exception):
-    """A program did not start; the message says what to do."""
-
-
-@dataclass(frozen=True)
-class Program:
-    """One program to run: how it is started, known to be ready, and stopped."""
+@dataclass
+class Child:
+    """One process and how to know that it is ready."""
 
     name: str
-    argv: tuple[str, ...]
-    ready: Callable[[], Awaitable[None]]
-    """Returns once it answers; raises NotReady, or Failed where waiting is pointless."""
-    env: Mapping[str, str] = field(default_factory=dict)
-    stdin: bytes = b""
-    """Handed over on standard input: what must be seen neither on the disk nor in the list of processes."""
+    command: list[str]
+    env: Mapping[str, str]
     stop_signal: signal.Signals = signal.SIGTERM
-    refuses_root: bool = False
+    ready: Callable[[], Awaitable[bool]] | None = None
+    process: asyncio.subprocess.Process | None = field(default=None, repr=False)
+    restarts: int = 0
 
 
-def needs_namespace(program: Program) -> bool:
-    """As root, a program that refuses root runs in a user namespace of its own; its files stay ours, mode 0700."""
-    return program.refuses_root and os.geteuid() == 0
+def _die_with_parent() -> None:
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    # Ctrl-C reaches the whole terminal group; stopping is the supervisor's decision alone.
+    os.setpgrp()
 
 
-async def spawn(
-    program: Program, output: int | IO[bytes] | None, *, cwd: Path | None = None
-) -> asyncio.subprocess.Process:
-    """Start in a session of its own; the kernel stops it should we die. Both outputs go to `output`."""
-    process = await asyncio.create_subprocess_exec(
-        *program.argv,
-        env=dict(program.env),
-        cwd=cwd,
-        stdin=asyncio.subprocess.PIPE if program.stdin else asyncio.subprocess.DEVNULL,
-        stdout=output,
-        stderr=asyncio.subprocess.STDOUT,
-        start_new_session=True,
-        preexec_fn=before_exec(program.stop_signal, namespace=needs_namespace(program)),
-    )
-    if program.stdin and process.stdin:
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            process.stdin.write(program.stdin)
-            await process.stdin.drain()
-        process.stdin.close()
-    return process
+class Supervisor:
+    """Starts children one after another, each once the one before is ready, and restarts those that end."""
 
+    def __init__(self, write: Line) -> None:
+        self._write = write
+        self._children: list[Child] = []
+        self._watching: list[asyncio.Task[None]] = []
+        self._stopping = False
 
-def before_exec(death_signal: signal.Signals, *, namespace: bool = False) -> Callable[[], None]:
-    """Runs in the child between fork and exec."""
-    parent = os.getpid()
-    owner, group = os.geteuid(), os.getegid()
+    @property
+    def children(self) -> list[Child]:
+        return list(self._children)
 
-    def run() -> None:
-        if namespace:
-            _enter_namespace(owner, group)
-        _libc.prctl(_PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
-        if os.getppid() != parent:  # it died before the line above
-            os._exit(1)
+    async def start(self, child: Child) -> None:
+        """Spawn and go on watching; does not wait until it is ready."""
+        self._children.append(child)
+        await self._spawn(child)
+        self._watching.append(asyncio.create_task(self._watch(child)))
 
-    return run
-
-
-def _enter_namespace(owner: int, group: int) -> None:
-    if _libc.unshare(_CLONE_NEWUSER):
-        raise OSError(ctypes.get_errno(), "no user namespace")
-    for name, text in (
-        ("setgroups", "deny"),
-        ("uid_map", f"{_ORDINARY_ID} {owner} 1"),
-        ("gid_map", f"{_ORDINARY_ID} {group} 1"),
-    ):
-        handle = os.open(f"/proc/self/{name}", os.O_WRONLY)
-        os.write(handle, text.encode())
-        os.close(handle)
-
-
-async def can_enter_namespace() -> bool:
-    """Whether this machine lets us make a user namespace (some containers do not)."""
-    try:
-        probe = await asyncio.create_subprocess_exec(
-            "true", preexec_fn=before_exec(signal.SIGKILL, namespace=True), stderr=asyncio.subprocess.DEVNULL
-        )
-    except (OSError, subprocess.SubprocessError):
+    async def wait_ready(self, child: Child, wait_s: float) -> bool:
+        """False where it is not ready within `wait_s` seconds."""
+        deadline = time.monotonic() + wait_s
+        while time.monotonic() < deadline and not self._stopping:
+            if child.ready is None or await child.ready():
+                return True
+            await asyncio.sleep(0.1)
         return False
-    return await probe.wait() == 0
 
+    async def _spawn(self, child: Child) -> None:
+        child.process = await asyncio.create_subprocess_exec(
+            *child.command,
+            env={**_plain_environment(), **child.env},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            preexec_fn=_die_with_parent,
+            limit=2**20,
+        )
 
-async def stop(process: asyncio.subprocess.Process, how: signal.Signals, *, patience_s: float = 10) -> None:
-    """Ask, wait, then kill: the process and all of its session that is left."""
-    group = process.pid
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(how)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), patience_s)
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(group, signal.SIGKILL)
-    await process.wait()
+    async def _watch(self, child: Child) -> None:
+        while True:
+            began = time.monotonic()
+            assert child.process is not None
+            await self._pass_on(child)
+            code = await child.process.wait()
+            if self._stopping:
+                return
+            child.restarts = 0 if time.monotonic() - began > STEADY_S else child.restarts + 1
+            pause_s = BACKOFF_S[min(child.restarts, len(BACKOFF_S) - 1)]
+            self._write("nemo", f"{child.name} ended with code {code}; starting it again in {pause_s} s")
+            await asyncio.sleep(pause_s)
+            if self._stopping:
+                return
+            await self._spawn(child)
 
+    async def _pass_on(self, child: Child) -> None:
+        assert child.process is not None and child.process.stdout is not None
+        while True:
+            try:
+                line = await child.process.stdout.readline()
+            except ValueError:  # a line beyond the limit: what there is of it was dropped
+                continue
+            if not line:
+                return
+            self._write(child.name, line.decode("utf-8", "replace").rstrip())
 
-async def wait_ready(
-    program: Program, process: asyncio.subprocess.Process, *, patience_s: float, look_s: float = 0.1
-) -> None:
-    """Raises Failed where the program ends or does not answer in time."""
-    deadline = asyncio.get_running_loop().time() + patience_s
-    while True:
-        if process.returncode is not None:
-            raise Failed(f"{program.name} ended with status {process.returncode} while starting.")
-        try:
-            await program.ready()
+    async def stop(self) -> None:
+        """Services first, databases last; who does not go within ten seconds is killed."""
+        self._stopping = True
+        for group in (self._children[2:], self._children[:2]) if len(self._children) > 2 else (self._children,):
+            await asyncio.gather(*(self._stop(child) for child in group))
+        for task in self._watching:
+            task.cancel()
+        await asyncio.gather(*self._watching, return_exceptions=True)
+
+    async def _stop(self, child: Child) -> None:
+        process = child.process
+        if process is None or process.returncode is not None:
             return
-        except NotReady as reason:
-            if asyncio.get_running_loop().time() > deadline:
-                raise Failed(f"{program.name} did not answer within {patience_s:.0f} s ({reason}).") from reason
-        await asyncio.sleep(look_s)
+        _signal(process, child.stop_signal)
+        try:
+            await asyncio.wait_for(process.wait(), STOP_S)
+        except TimeoutError:
+            _signal(process, signal.SIGKILL)
+            await process.wait()
+
+
+def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    try:
+        process.send_signal(number)
+    except ProcessLookupError:
+        return
+
+
+def _plain_environment() -> dict[str, str]:
+    """What any program needs, and nothing of ours: each child is given its own secrets only."""
+    kept = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
+    return {name: os.environ[name] for name in kept if name in os.environ} | {"PYTHONUNBUFFERED": "1"}
+
+
+def python(*arguments: str) -> list[str]:
+    return [sys.executable, *arguments]

@@ -1,0 +1,95 @@
+"""`nemo demo`: a bundled conversation, from upload to an answer with its second of proof."""
+
+from __future__ import annotations
+
+import json
+import time
+from getpass import getpass
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+from services.cli.look import gateway_port
+from shared.settings import ServiceSettings
+
+RECORDING = Path(__file__).with_name("demo.flac")
+QUESTION = "What should we ask not of our country?"
+BOUNDARY = "nemo-demo-boundary-7d1f"
+
+
+class Refused(RuntimeError):
+    """The server said no; the message is its reason."""
+
+
+class Caller:
+    """The public API, as any script would call it."""
+
+    def __init__(self, base: str) -> None:
+        self._base = base
+        self._token: str | None = None
+
+    def call(self, method: str, path: str, body: Any = None, *, raw: tuple[bytes, str] | None = None) -> Any:
+        data, kind = raw or (None if body is None else json.dumps(body).encode(), "application/json")
+        headers = {"Content-Type": kind} | ({"Authorization": f"Bearer {self._token}"} if self._token else {})
+        request = Request(self._base + path, data=data, headers=headers, method=method)
+        try:
+            with urlopen(request, timeout=330) as answer:
+                return json.load(answer)
+        except HTTPError as error:
+            problem = json.load(error)
+            raise Refused(problem.get("detail", str(error))) from error
+
+    def sign_in(self, username: str, password: str) -> None:
+        credentials = {"username": username, "password": password}
+        try:
+            self.call("POST", "/auth/register", credentials)
+            print(f"made the account {username!r}")
+        except Refused as refused:
+            if "taken" not in str(refused):
+                raise
+        self._token = self.call("POST", "/auth/login", credentials)["access_token"]
+
+
+def run(settings: ServiceSettings, username: str, password: str | None) -> int:
+    caller = Caller(f"http://127.0.0.1:{gateway_port(settings.data_dir)}")
+    try:
+        caller.sign_in(username, password or getpass(f"Password for {username} (at least 12 characters): "))
+        transcript = _upload(caller)
+        _show(caller, transcript)
+    except Refused as refused:
+        print(f"!!  {refused}")
+        return 1
+    except (URLError, OSError):
+        print("The gateway does not answer. Start the platform with `make up` first.")
+        return 1
+    return 0
+
+
+def _upload(caller: Caller) -> dict[str, Any]:
+    print("uploading the demo conversation")
+    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="title"\r\n\r\nDemo conversation\r\n'
+    file = (
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="demo.flac"\r\n'
+        "Content-Type: audio/flac\r\n\r\n"
+    )
+    body = (head + file).encode() + RECORDING.read_bytes() + f"\r\n--{BOUNDARY}--\r\n".encode()
+    kind = f"multipart/form-data; boundary={BOUNDARY}"
+    found: dict[str, Any] = caller.call("POST", "/transcription/upload?wait_s=120", raw=(body, kind))
+    while found["status"] in ("queued", "processing"):
+        time.sleep(1)
+        found = caller.call("GET", f"/transcription/{found['transcript_id']}")
+    return found
+
+
+def _show(caller: Caller, transcript: dict[str, Any]) -> None:
+    print(f"\n{transcript['title']} ({transcript['duration_s']:.0f} s)")
+    for segment in transcript["segments"]:
+        emotion = (segment.get("emotion") or {}).get("label", "")
+        print(f"  {segment['start_s']:6.1f}  {segment['speaker']}  {segment['text']}  [{emotion}]")
+    print(f"\nyou ask: {QUESTION}")
+    answer = caller.call("POST", "/gemma/chat", {"message": QUESTION})
+    print(answer["response"])
+    for number, citation in enumerate(answer["citations"], start=1):
+        if citation["start_s"] is not None:
+            print(f"  [{number}] {citation['transcript_id']} from {citation['start_s']:.1f} s")
