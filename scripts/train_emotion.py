@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Fine-tune all-MiniLM-L6-v2 for seven emotions on GoEmotions (Ekman mapping) and export it as int8 ONNX.
 
-    python scripts/train_emotion.py --data ../shared/data/goemotions --weights models/all-minilm-l6-v2 --out models/emotion
+    python scripts/train_emotion.py --data ../shared/data/goemotions --weights models/all-minilm-l6-v2
 
 Needs torch, transformers, onnx, onnxscript, onnxruntime, scikit-learn: not part of the platform, only of this script.
 A run takes some twenty minutes on two cores; `--checkpoint` makes it resumable.
@@ -81,12 +81,12 @@ def train(model: Classifier, ids: list[list[int]], targets: np.ndarray, args: ar
     decay = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: min((step + 1) / warm, max(0.0, (len(schedule) - step) / (len(schedule) - warm)))
     )
-    step = resume(model, optimiser, decay, args.checkpoint)
+    first = resume(model, optimiser, decay, args.checkpoint)
     positive = torch.tensor(np.sqrt((1 - targets.mean(0)) / np.maximum(targets.mean(0), 1e-3))).clamp(max=5).float()
     loss_of = nn.BCEWithLogitsLoss(pos_weight=positive)
     model.train()
     began, running = time.time(), 0.0
-    for step in range(step, len(schedule)):
+    for step in range(first, len(schedule)):
         batch = schedule[step]
         loss = loss_of(model(*padded([ids[at] for at in batch])), torch.from_numpy(targets[batch]))
         optimiser.zero_grad()

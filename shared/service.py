@@ -15,6 +15,7 @@ from fastapi import APIRouter, FastAPI, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import iter_route_contexts
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -54,11 +55,12 @@ def create_service(
     lifespan: Lifespan | None = None,
     checks: Mapping[str, Check] | None = None,
     own_health: bool = False,
+    middleware: Sequence[Middleware] = (),
 ) -> FastAPI:
     """A FastAPI application with logs, request ids, problem+json, health, metrics and a door that admits services.
 
     `checks` say how the dependencies are (each may raise); the lifespan may add to `app.state.checks`.
-    `own_health`: the routers bring `/health` and `/metrics` themselves (the gateway does).
+    `middleware` goes from the innermost outwards. `own_health`: the routers bring `/health` and `/metrics` themselves (the gateway does).
     Raises RuntimeError where a route belongs to no class or to more than one.
     """
     app = FastAPI(
@@ -78,7 +80,9 @@ def create_service(
     for router in [*routers, _house_routes(own_health)]:
         app.include_router(router)
     require_classified(app)
-    app.add_middleware(Frame, app_=app)
+    for each in middleware:
+        app.add_middleware(each.cls, *each.args, **each.kwargs)
+    app.add_middleware(Frame, app_=app)  # outermost: what the others refuse is counted and has its id too
     return app
 
 

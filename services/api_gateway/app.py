@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
+from starlette.middleware import Middleware
 
 from services.api_gateway.clients import Clients
-from services.api_gateway.cors import with_cors
+from services.api_gateway.cors import cors
 from services.api_gateway.idempotency import Idempotency
 from services.api_gateway.rates import RateHeaders
 from services.api_gateway.repository import Accounts
@@ -52,16 +53,28 @@ def create_app(
             app.state.checks["redis"] = app.state.store.ping
             yield
 
-    pages = (identity, recordings, memory, chat, work, house)
-    app = create_service(NAME, settings, routers=[*(each.router for each in pages)], lifespan=lifespan, own_health=True)
-    app.include_router(web.router)  # last: it answers every other path
-    app.add_middleware(RateHeaders)
-    app.add_middleware(Idempotency, state=app.state)
-    app.add_middleware(BodyLimit, cap=lambda path: _cap(settings, path))
-    app.add_middleware(SecurityHeaders)
+    pages = (identity, recordings, memory, chat, work, house, web)  # web last: it answers every other path
+    return create_service(
+        NAME,
+        settings,
+        routers=[each.router for each in pages],
+        lifespan=lifespan,
+        own_health=True,
+        middleware=_middleware(settings),
+    )
+
+
+def _middleware(settings: Settings) -> list[Middleware]:
+    """From the innermost outwards."""
+    found = [
+        Middleware(RateHeaders),
+        Middleware(Idempotency),
+        Middleware(BodyLimit, cap=lambda path: _cap(settings, path)),
+        Middleware(SecurityHeaders),
+    ]
     if settings.origins:
-        app.add_middleware(with_cors, origins=settings.origins)  # type: ignore[arg-type]
-    return app
+        found.append(cors(settings.origins))
+    return found
 
 
 def _cap(settings: Settings, path: str) -> int:

@@ -1,21 +1,19 @@
-"""Cross-origin calls from an exact list of origins, and the rate headers of the answer."""
+"""Cross-origin calls from an exact list of origins."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp
 
 EXPOSED = ["ETag", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id", "X-Message-Id"]
 
 
-def with_cors(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
+def cors(origins: Sequence[str]) -> Middleware:
     """Starlette's pure-ASGI middleware; no credentials, since tokens travel in a header."""
-    if not origins:
-        return app
-    return CORSMiddleware(
-        app,
+    return Middleware(
+        CORSMiddleware,
         allow_origins=list(origins),
         allow_methods=["GET", "POST", "PATCH", "PUT", "DELETE"],
         allow_headers=["Authorization", "Content-Type", "If-Match", "Idempotency-Key", "Last-Event-ID", "Range"],

@@ -11,7 +11,7 @@ import hashlib
 import json
 from typing import Any
 
-from starlette.datastructures import Headers, State
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.crypto.envelope import seal, unseal
@@ -31,9 +31,8 @@ _KEPT = (b"content-type", b"location", b"etag")
 class Idempotency:
     """Around the creating POST routes; everything else passes through untouched."""
 
-    def __init__(self, app: ASGIApp, state: State) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._state = state
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         key = self._key(scope)
@@ -55,31 +54,32 @@ class Idempotency:
         if not sent or len(sent) > 200 or scheme.lower() != "bearer":
             return None
         try:
-            user = self._state.identity_service.principal_of(token)
+            user = scope["app"].state.identity_service.principal_of(token)
         except ProductError:
             return None  # the route itself says so
         return "idem:" + hashlib.sha256(f"{user.user_id} {scope['path']} {sent}".encode()).hexdigest()
 
     async def _once(self, key: str, scope: Scope, receive: Receive, send: Send) -> None:
-        store: Store = self._state.store
+        state = scope["app"].state
+        store: Store = state.store
         if not await store.claim(f"{key}:run", RUNNING_S):
-            await self._again(store, key, scope, receive, send)
+            await self._again(state, key, receive, send)
             return
         answer = _Answer(receive, send)
         try:
             await self._app(scope, answer.receive, answer.send)
         finally:
             if answer.worth_keeping:
-                await store.put(key, self._sealed(answer), KEEP_S)
+                await store.put(key, self._sealed(answer, state.idempotency_key), KEEP_S)
                 await store.put(f"{key}:run", "done", KEEP_S)
             else:
                 await store.delete(f"{key}:run")
 
-    async def _again(self, store: Store, key: str, scope: Scope, receive: Receive, send: Send) -> None:
-        kept = await store.get(key)
+    async def _again(self, state: Any, key: str, receive: Receive, send: Send) -> None:
+        kept = await state.store.get(key)
         if kept is None:
             raise StillRunning
-        body = json.loads(unseal(self._state.idempotency_key, base64.b64decode(kept)))
+        body = json.loads(unseal(state.idempotency_key, base64.b64decode(kept)))
         if await _digest(receive) != body["digest"]:
             raise Invalid("This Idempotency-Key was used with another body.")
         headers = [(name.encode(), value.encode()) for name, value in body["headers"]]
@@ -87,14 +87,14 @@ class Idempotency:
         await send({"type": "http.response.start", "status": body["status"], "headers": headers})
         await send({"type": "http.response.body", "body": base64.b64decode(body["body"])})
 
-    def _sealed(self, answer: _Answer) -> str:
+    def _sealed(self, answer: _Answer, key: bytes) -> str:
         body = {
             "digest": answer.digest.hexdigest(),
             "status": answer.status,
             "headers": [(name.decode(), value.decode()) for name, value in answer.headers if name in _KEPT],
             "body": base64.b64encode(answer.body).decode(),
         }
-        return base64.b64encode(seal(self._state.idempotency_key, json.dumps(body).encode())).decode()
+        return base64.b64encode(seal(key, json.dumps(body).encode())).decode()
 
 
 class _Answer:

@@ -39,7 +39,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            ring: Keyring = keyring or await stack.enter_async_context(_keyring(settings, app))
+            ring = keyring or await stack.enter_async_context(_keyring(settings, app))
             engine = embedder or await asyncio.to_thread(_embedder, settings)
             facts = engine.capabilities
             vaults = Vaults(settings, ring, model=facts.model, dimensions=facts.dimensions)

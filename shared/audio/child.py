@@ -1,20 +1,36 @@
 """Decodes one untrusted file: run as a program of its own, under limits, with nothing of ours in reach.
 
-    python -I child.py <fd of the input> <limits as JSON>
+    python -I child.py <fd of the input> <fd of the output> <limits as JSON>
 
-Standard output: one line of JSON about the source, then interleaved 16-bit PCM at 16 kHz. Standard error: one line of
-JSON about the end. A crash, a bomb or a hang of the decoder ends this process and nothing else.
+Writes interleaved 16-bit PCM at 16 kHz to the output, and one line of JSON about the end to standard output. A crash, a
+bomb or a hang of the decoder ends this process and nothing else; it cannot open a file or a socket.
 """
 
 from __future__ import annotations
 
+import ctypes
+import io
 import json
+import os
 import resource
+import signal
 import sys
+import wave
 from collections.abc import Iterator
 from typing import Any
 
+import av
+
 RATE_HZ = 16_000
+FORMATS = "wav,w64,aiff,au,caf,flac,mp3,ogg,mov,mp4,matroska,webm,aac,amr,asf"
+"""Demuxers that may look at the file; playlists and lists of other files (hls, dash, concat) are not among them."""
+CODECS = (
+    "pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_f64be,"
+    "pcm_alaw,pcm_mulaw,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,gsm_ms,flac,alac,mp1float,mp2float,mp3float,mp1,mp2,mp3,aac,"
+    "opus,libopus,vorbis,amrnb,amrwb,libopencore_amrnb,libopencore_amrwb,wmav1,wmav2"
+)
+STREAMED_RIFF = 0x7FFF_0000
+"""Writers that do not know the length leave a size from here up, or 0, in the header."""
 
 
 class Refused(Exception):
@@ -26,91 +42,164 @@ class Refused(Exception):
 
 
 def limit_myself(limits: dict[str, Any]) -> None:
+    die_with_parent()
     for what, value in (
         (resource.RLIMIT_AS, limits["memory_bytes"]),
         (resource.RLIMIT_CPU, limits["cpu_s"]),
-        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_FSIZE, limits["max_pcm_bytes"]),
         (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NOFILE, 64),
+        (resource.RLIMIT_NOFILE, 0),  # nothing can be opened from here on, no file and no socket
     ):
         resource.setrlimit(what, (value, value))
 
 
-def frames_of(container: Any, stream: Any, limits: dict[str, Any], end: dict[str, Any]) -> Iterator[Any]:
-    """Decoded frames; a broken packet ends the audio there, with what came before it kept."""
-    import av
+def die_with_parent() -> None:
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
-    decoded_s = 0.0
-    frames = container.decode(stream)
+
+def warm_up() -> None:
+    """Imports that PyAV puts off until first use, done while files can still be opened."""
+    silence = io.BytesIO()
+    with wave.open(silence, "wb") as writer:
+        writer.setnchannels(1)
+        writer.setsampwidth(2)
+        writer.setframerate(8_000)
+        writer.writeframes(bytes(1_600))
+    silence.seek(0)
+    with av.open(silence) as container:
+        for frame in container.decode(audio=0):
+            av.AudioResampler(format="s16", layout=frame.layout, rate=RATE_HZ).resample(frame)
+
+
+class Resampler:
+    """To 16 kHz in 16 bits, channels as they are; a source that changes its rate in between goes on."""
+
+    def __init__(self, output: int) -> None:
+        self.channels, self.rate_hz, self.samples = 0, 0, 0
+        self._output = output
+        self._setup: tuple[Any, ...] | None = None
+        self._resampler: Any = None
+
+    def feed(self, frame: Any) -> bool:
+        """False where the number of channels changes: what follows cannot be joined."""
+        setup = (frame.sample_rate, frame.format.name, frame.layout.name)
+        if setup != self._setup:
+            self.finish()
+            if self.channels not in (0, frame.layout.nb_channels):
+                return False
+            self.channels = frame.layout.nb_channels
+            self.rate_hz = self.rate_hz or frame.sample_rate
+            self._setup = setup
+            self._resampler = av.AudioResampler(format="s16", layout=frame.layout, rate=RATE_HZ)
+        self._write(self._resampler.resample(frame))
+        return True
+
+    def finish(self) -> None:
+        if self._resampler is not None:
+            self._write(self._resampler.resample(None))
+            self._resampler = None
+
+    def _write(self, frames: list[Any]) -> None:
+        for frame in frames:
+            left = memoryview(frame.planes[0])[: frame.samples * self.channels * 2]
+            while left:
+                left = left[os.write(self._output, left) :]
+            self.samples += frame.samples
+
+
+def frames_of(container: Any, stream: Any, limits: dict[str, Any], end: dict[str, Any]) -> Iterator[Any]:
+    """Decoded frames; a broken packet is left out, and the end says so."""
+    decoded_s, broken = 0.0, 0
+    packets = container.demux(stream)
     while True:
         try:
-            frame = next(frames)
-        except StopIteration:
+            frames = next(packets).decode()
+        except (StopIteration, EOFError):
             return
-        except (av.FFmpegError, ValueError) as error:
-            if decoded_s == 0:
-                raise Refused("unreadable", "The file holds no sound that can be decoded.") from error
+        except (av.FFmpegError, ValueError):
             end["truncated"] = True
-            return
-        if not 1_000 <= frame.sample_rate <= 384_000:
-            raise Refused("unreadable", f"The file claims a sample rate of {frame.sample_rate} Hz.")
-        decoded_s += frame.samples / frame.sample_rate
-        if decoded_s > limits["max_s"]:
-            raise Refused("too_long", f"The recording is longer than {limits['max_s']:.0f} s.")
-        yield frame
+            broken += 1
+            if broken > limits["max_broken"]:
+                return
+            continue
+        for frame in frames:
+            if not 1_000 <= frame.sample_rate <= 768_000:
+                raise Refused("unreadable", f"The file claims a sample rate of {frame.sample_rate} Hz.")
+            decoded_s += frame.samples / frame.sample_rate
+            if decoded_s > limits["max_s"]:
+                raise Refused("too_long", f"The recording is longer than {limits['max_s'] / 60:g} minutes.")
+            yield frame
 
 
-def decode(path: str, limits: dict[str, Any], end: dict[str, Any]) -> None:
-    import av
-
+def opened(file: Any) -> Any:
+    # Only streams of sound are ever opened by a decoder, so a film's pictures are not parsed.
+    options = {"format_whitelist": FORMATS, "codec_whitelist": CODECS, "protocol_whitelist": ""}
     try:
-        container = av.open(path, metadata_errors="ignore")
+        return av.open(file, metadata_errors="ignore", options=options)
     except (av.FFmpegError, ValueError, EOFError) as error:
         raise Refused("unreadable", "The file is not a kind of audio that we know.") from error
+
+
+def sound_of(container: Any) -> Any:
     if not container.streams.audio:
         raise Refused("unreadable", "The file holds no audio.")
     stream = container.streams.audio[0]
-    resampler, layout, samples = None, None, 0
+    if stream.codec_context.name not in CODECS.split(","):
+        raise Refused("unreadable", f"The file holds {stream.codec_context.name[:40]}, a kind of audio we do not read.")
+    return stream
+
+
+def decode(file: Any, output: int, limits: dict[str, Any], end: dict[str, Any]) -> None:
+    head = file.read(12)
+    file.seek(0)
+    container = opened(file)
+    stream = sound_of(container)
+    resampler = Resampler(output)
     for frame in frames_of(container, stream, limits, end):
-        if resampler is None:
-            layout = frame.layout
-            resampler = av.AudioResampler(format="s16", layout=layout, rate=RATE_HZ)
-            header = {"rate_hz": frame.sample_rate, "channels": layout.nb_channels, "format": container.format.name}
-            if layout.nb_channels > limits["max_channels"]:
-                raise Refused("unreadable", f"The file has {layout.nb_channels} channels.")
-            sys.stdout.buffer.write(json.dumps(header).encode() + b"\n")
-        if frame.layout.nb_channels != layout.nb_channels:
+        if frame.layout.nb_channels > limits["max_channels"]:
+            raise Refused("unreadable", f"The file has {frame.layout.nb_channels} channels.")
+        if not resampler.feed(frame):
             end["truncated"] = True
             break
-        samples += write(resampler.resample(frame))
-    if resampler is None:
-        raise Refused("unreadable", "The file holds no sound.")
-    samples += write(resampler.resample(None))
-    if samples == 0:
-        raise Refused("unreadable", "The file holds no sound.")
-    sys.stdout.buffer.flush()
+    resampler.finish()
+    if resampler.samples == 0:
+        raise Refused("unreadable", "The file holds no sound that can be decoded.")
+    seconds = resampler.samples / RATE_HZ
+    end["truncated"] = end["truncated"] or broke_off(head, os.fstat(file.fileno()).st_size)
+    end["truncated"] = end["truncated"] or ends_early(container, stream, seconds)
+    end |= {"rate_hz": resampler.rate_hz, "channels": resampler.channels, "format": container.format.name}
 
 
-def write(frames: list[Any]) -> int:
-    for frame in frames:
-        sys.stdout.buffer.write(frame.to_ndarray().tobytes())
-    return sum(frame.samples for frame in frames)
+def broke_off(head: bytes, size: int) -> bool:
+    """True for a WAV file that is shorter than its own header says; FFmpeg passes over that."""
+    declared = int.from_bytes(head[4:8], "little")
+    return head[:4] == b"RIFF" and 0 < declared < STREAMED_RIFF and declared + 8 > size + 1
+
+
+def ends_early(container: Any, stream: Any, seconds: float) -> bool:
+    """True where the container knows its length and much less came out; other lengths are guesses from bit rates."""
+    if container.format.name.split(",")[0] not in ("flac", "mov", "matroska") or not stream.duration:
+        return False
+    return bool(seconds < 0.98 * float(stream.duration * stream.time_base) - 0.5)
 
 
 def main() -> int:
-    limits = json.loads(sys.argv[2])
+    file, output = os.fdopen(int(sys.argv[1]), "rb"), int(sys.argv[2])
+    limits = json.loads(sys.argv[3])
     end: dict[str, Any] = {"ok": True, "truncated": False}
+    av.logging.set_level(av.logging.PANIC)
+    warm_up()
     limit_myself(limits)
     try:
-        import av
-
-        av.logging.set_level(av.logging.PANIC)
-        decode(f"/proc/self/fd/{sys.argv[1]}", limits, end)
+        decode(file, output, limits, end)
     except Refused as refused:
         end = {"ok": False, "code": refused.code, "detail": str(refused)}
-    except MemoryError:
+    except (MemoryError, av.MemoryError):
         end = {"ok": False, "code": "unreadable", "detail": "Decoding the file takes more memory than allowed."}
-    sys.stderr.write(json.dumps(end) + "\n")
+    except OSError:  # the one file that is written has reached its limit
+        end = {"ok": False, "code": "too_long", "detail": "The recording has more sound than fits; mix its channels down."}
+    sys.stdout.write(json.dumps(end) + "\n")
     return 0
 
 

@@ -1,0 +1,71 @@
+# Everything a newcomer or a developer does. `make` alone lists it.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STATIC := services/api_gateway/static
+WEB_SOURCES := $(shell find frontend/src frontend/public -type f 2>/dev/null | sed 's/ /\\ /g') $(wildcard frontend/*.json frontend/*.ts frontend/index.html)
+
+.DEFAULT_GOAL := help
+.PHONY: help install dev web up down status doctor demo test check bench clean
+
+help: ## List what there is to do
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(BIN)/python:
+	@echo "==> making the virtual environment ($(VENV))"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one with: make up PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: requirements/cpu.txt pyproject.toml | $(BIN)/python
+	@echo "==> installing Python packages (some 600 MB on the disk, one to two minutes)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/cpu.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
+	@echo "==> installing what tests and checks need"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(VENV)/.models: models/manifest.json $(VENV)/.runtime
+	@echo "==> fetching the small default models (330 MB)"
+	@$(BIN)/nemo models pull
+	@touch $@
+
+$(STATIC)/index.html: $(WEB_SOURCES) | $(VENV)/.runtime
+	@echo "==> building the web page"
+	@scripts/build_web
+
+install: $(VENV)/.runtime $(VENV)/.models ## Install without starting
+
+dev: $(VENV)/.dev $(VENV)/.models ## Install with everything for development
+
+web: $(STATIC)/index.html ## Build the web page
+
+up: install web ## Set up what is missing and start the whole platform
+	@$(BIN)/nemo up $(ARGS)
+
+down: ## Stop it
+	@$(BIN)/nemo down
+
+status: ## How each service is
+	@$(BIN)/nemo status
+
+doctor: ## What is wrong and what to do
+	@$(BIN)/nemo doctor
+
+demo: ## Load a demo conversation and ask about it (the platform must be up)
+	@$(BIN)/nemo demo
+
+test: dev web ## Run all tests
+	@scripts/test
+
+check: dev ## Lint, types, import rules, generated files
+	@scripts/check
+
+bench: dev ## Measure; results go to docs/benchmarks
+	@scripts/bench/run
+
+clean: ## Remove what was built; data and models stay
+	@rm -rf $(VENV) $(STATIC) frontend/node_modules frontend/dist build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
