@@ -60,7 +60,8 @@ def create_service(
     """A FastAPI application with logs, request ids, problem+json, health, metrics and a door that admits services.
 
     `checks` say how the dependencies are (each may raise); the lifespan may add to `app.state.checks`.
-    `middleware` goes from the innermost outwards. `own_health`: the routers bring `/health` and `/metrics` themselves (the gateway does).
+    `middleware` goes from the innermost outwards.
+    `own_health`: the routers bring `/health` and `/metrics` themselves (the gateway does).
     Raises RuntimeError where a route belongs to no class or to more than one.
     """
     app = FastAPI(

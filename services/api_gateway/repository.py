@@ -112,7 +112,7 @@ class Accounts:
         return [user_of(row) for row in rows]
 
     async def add_user(self, user_id: str, username: str, password_hash: str, *, may_join: bool) -> User:
-        """The first user becomes admin, decided inside the transaction. Raises AlreadyExists or, when closed, NotFound."""
+        """The first user becomes admin, decided in the transaction. Raises AlreadyExists; NotFound when closed."""
 
         def add(db: Any) -> User:
             first = db.execute("SELECT 1 FROM user LIMIT 1").fetchone() is None

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -125,8 +124,6 @@ def complaints(settings: ServiceSettings) -> Iterator[str]:
 
 
 def _machine(settings: ServiceSettings) -> Iterator[str]:
-    if sys.version_info < (3, 11):
-        yield f"Python {sys.version.split()[0]} is too old; 3.11 or newer is needed."
     parent = settings.data_dir if settings.data_dir.exists() else settings.data_dir.parent
     if parent.exists() and shutil.disk_usage(parent).free < LEAST_DISK_BYTES:
         yield f"Less than 1 GiB is free below {parent}. Free some space, or set DATA_DIR to another disk."

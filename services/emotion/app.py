@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
 
@@ -14,9 +14,12 @@ from services.emotion.service import Feelings
 from services.emotion.settings import Settings
 from shared import engines
 from shared.clients.transcription import TranscriptionClient
+from shared.security.body import BodyLimit
 from shared.service import create_service
 
 NAME = "emotion"
+AROUND_BYTES = 64 * 1024
+"""What a multipart body may have beside its file."""
 
 
 def create_app(
@@ -25,18 +28,30 @@ def create_app(
     engine: EmotionEngine | None = None,
     transcription: TranscriptionClient | None = None,
 ) -> FastAPI:
-    """What is not given is made of the settings."""
+    """What is not given is made of the settings. Raises ModelNotReady at start where the weights are missing."""
     settings = settings or Settings()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        chosen = engine or await asyncio.to_thread(engines.load("emotion", BUILTIN, settings.engine), settings)
-        client = transcription
-        if client is None and hasattr(app.state, "identity"):
-            client = TranscriptionClient(settings, app.state.identity)
-        app.state.feelings = Feelings(settings, chosen, client)
-        yield
-        if client is not None and transcription is None:
-            await client.close()
+        async with AsyncExitStack() as stack:
+            chosen = engine if engine is not None else await asyncio.to_thread(_engine, settings)
+            client = transcription or await _transcription(settings, app, stack)
+            app.state.feelings = Feelings(settings, chosen, client)
+            stack.callback(app.state.feelings.close)
+            yield
 
-    return create_service(NAME, settings, routers=[routes.router], lifespan=lifespan)
+    app = create_service(NAME, settings, routers=[routes.router], lifespan=lifespan)
+    app.add_middleware(BodyLimit, cap=lambda path: settings.max_clip_bytes + AROUND_BYTES)
+    return app
+
+
+def _engine(settings: Settings) -> EmotionEngine:
+    found: EmotionEngine = engines.load("emotion", BUILTIN, settings.engine)(settings)
+    return found
+
+
+async def _transcription(settings: Settings, app: FastAPI, stack: AsyncExitStack) -> TranscriptionClient | None:
+    """None in a test that gave the service a door but no identity to call others with."""
+    if not hasattr(app.state, "identity"):
+        return None
+    return await stack.enter_async_context(TranscriptionClient(settings, app.state.identity))

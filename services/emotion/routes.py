@@ -7,11 +7,11 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
-from starlette.datastructures import UploadFile
 
 from services.emotion.service import Feelings
+from services.emotion.uploads import file_of
 from shared.auth.dependencies import ForUser
-from shared.errors import Invalid, TooLarge, UnsupportedMedia
+from shared.errors import UnsupportedMedia
 from shared.schemas.emotion import AnalyzeBatch, AnalyzeText, EmotionAnalysis, EmotionBatch
 
 router = APIRouter(prefix="/emotion")
@@ -30,28 +30,20 @@ async def analyze(request: Request, user: ForUser, feelings: TheFeelings) -> Emo
     """JSON `{text}` or a multipart `file`."""
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        return await feelings.file(user, await _file_of(request))
-    if kind != "application/json":
-        raise UnsupportedMedia("Send JSON {text} or multipart/form-data with a `file`.")
+        return await feelings.file(user, await file_of(request, most=request.app.state.settings.max_clip_bytes))
+    if kind == "application/json":
+        return await feelings.text(_text_of(await request.body()))
+    raise UnsupportedMedia("Send JSON {text} or multipart/form-data with a `file`.")
+
+
+def _text_of(body: bytes) -> str:
     try:
-        body = AnalyzeText.model_validate_json(await request.body())
+        return AnalyzeText.model_validate_json(body).text
     except ValidationError as error:
         raise RequestValidationError([{**each, "loc": ("body", *each["loc"])} for each in error.errors()]) from error
-    return await feelings.text(body.text)
-
-
-async def _file_of(request: Request) -> bytes:
-    most = request.app.state.settings.max_clip_bytes
-    async with request.form(max_files=1, max_fields=10) as form:
-        file = form.get("file") or form.get("audio_file")
-        if not isinstance(file, UploadFile):
-            raise Invalid("The file is missing; send it in the field `file`.")
-        data = await file.read(most + 1)
-    if len(data) > most:
-        raise TooLarge(f"The file is larger than the limit of {most} bytes.")
-    return data
 
 
 @router.post("/batch")
 async def batch(request: AnalyzeBatch, user: ForUser, feelings: TheFeelings) -> EmotionBatch:
+    """At most 256 texts of 20,000 characters."""
     return await feelings.batch(request.texts)

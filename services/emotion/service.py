@@ -9,21 +9,36 @@ from concurrent.futures import ThreadPoolExecutor
 from services.emotion.engines import EmotionEngine
 from services.emotion.prosody import measure
 from services.emotion.settings import Settings
-from shared.audio.decode import DecodeLimits, as_float, decode
+from shared.audio.decode import Decoded, DecodeLimits, as_float, decode
 from shared.auth.principal import Principal
 from shared.clients.transcription import TranscriptionClient
+from shared.errors import UpstreamUnavailable
 from shared.schemas.emotion import EmotionAnalysis, EmotionBatch, EmotionScore, SegmentEmotion
+from shared.schemas.transcription import ClipTranscript, Segment
+
+TURN = 8
+"""Texts that one request may keep the model for before the next request has its turn."""
 
 
 class Feelings:
     """One model in one thread."""
 
     def __init__(self, settings: Settings, engine: EmotionEngine, transcription: TranscriptionClient | None) -> None:
-        self._settings, self._engine, self._transcription = settings, engine, transcription
+        """Without `transcription` there is no emotion of files."""
+        self._engine, self._transcription = engine, transcription
+        self._limits = DecodeLimits(max_s=settings.max_clip_s)
+        self._clips = asyncio.Semaphore(settings.clips_at_once)
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="emotion")
 
+    def close(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
     async def scores(self, texts: Sequence[str]) -> list[list[EmotionScore]]:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._engine.analyze, texts)
+        """All seven scores of every text, in the order given."""
+        loop, found = asyncio.get_running_loop(), []
+        for at in range(0, len(texts), TURN):
+            found += await loop.run_in_executor(self._pool, self._engine.analyze, texts[at : at + TURN])
+        return found
 
     async def text(self, text: str) -> EmotionAnalysis:
         return EmotionAnalysis(emotions=(await self.scores([text]))[0], text=text)
@@ -34,16 +49,24 @@ class Feelings:
         return EmotionBatch(results=results, model=self._engine.capabilities.model)
 
     async def file(self, user: Principal, data: bytes) -> EmotionAnalysis:
-        """Raises AudioUnreadable, or UpstreamUnavailable where nobody can tell what was said."""
-        assert self._transcription is not None
-        sound = await decode(data, limits=DecodeLimits(max_s=self._settings.max_clip_s))
-        heard = await self._transcription.clip(user, data)
-        spoken = [each for each in heard.segments if each.text]
-        scores = await self.scores([heard.text or " ", *(each.text for each in spoken)])
-        words = sum(len(each.words) for each in spoken)
-        metrics = await asyncio.to_thread(measure, as_float(sound.mono()), words)
+        """Raises AudioUnreadable, AudioTooLong, or UpstreamUnavailable where nobody can tell what was said."""
+        if self._transcription is None:
+            raise UpstreamUnavailable("There is no transcription service to say what was spoken.")
+        async with self._clips:
+            sound = await decode(data, limits=self._limits)
+            return await self._analysis(sound, await self._transcription.clip(user, data))
+
+    async def _analysis(self, sound: Decoded, heard: ClipTranscript) -> EmotionAnalysis:
+        spoken = [each for each in heard.segments if each.text.strip()]
+        whole, *parts = await self.scores([heard.text, *(each.text for each in spoken)])
+        metrics = await asyncio.to_thread(measure, as_float(sound.mono()), sum(map(_words_in, spoken)))
         segments = [
-            SegmentEmotion(start_s=each.start_s, end_s=each.end_s, text=each.text, emotions=score)
-            for each, score in zip(spoken, scores[1:], strict=True)
+            SegmentEmotion(start_s=each.start_s, end_s=each.end_s, text=each.text, emotions=scores)
+            for each, scores in zip(spoken, parts, strict=True)
         ]
-        return EmotionAnalysis(emotions=scores[0], text=heard.text, audio_metrics=metrics, segments=segments)
+        return EmotionAnalysis(emotions=whole, text=heard.text, audio_metrics=metrics, segments=segments)
+
+
+def _words_in(segment: Segment) -> int:
+    """Not every speech engine tells the words apart."""
+    return len(segment.words) or len(segment.text.split())

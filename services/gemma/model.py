@@ -61,11 +61,13 @@ class ModelLoader:
     async def engine(self) -> LanguageEngine:
         """Loads on first use. Raises ModelNotReady."""
         async with self._loading:
-            if self._engine is None:
+            engine = self._engine
+            if engine is None:
                 loop = asyncio.get_running_loop()
                 kind = engines.load("language", BUILTIN, self._settings.engine)
-                self._engine = await loop.run_in_executor(self._pool, kind, self._settings)
-            return self._engine
+                made: LanguageEngine = await loop.run_in_executor(self._pool, kind, self._settings)
+                self._engine = engine = made
+            return engine
 
     async def write(
         self, turns: Sequence[Turn], sampling: Sampling, cancelled: Callable[[], bool]

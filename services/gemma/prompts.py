@@ -1,4 +1,4 @@
-"""Prompts: our own chat templates, and memories as quoted matter that cannot speak for anybody.
+"""Prompts: memories as quoted matter that cannot speak for anybody.
 
 What was heard or written may say "ignore your instructions". So the tokens of every template are taken out of all
 text, each memory stands between fences that its text cannot contain, and the model has no tool, no fetch and no other
@@ -8,7 +8,7 @@ user's memory that it could be talked into using.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from services.gemma.engines import Turn
 from shared.schemas.rag import SearchHit
@@ -48,35 +48,3 @@ def chat(question: str, hits: Sequence[SearchHit], history: Sequence[Turn]) -> l
     asked = f"{blocks}\n\nQuestion: {harmless(question)}" if blocks else harmless(question)
     earlier = [Turn(turn.role, harmless(turn.content)) for turn in history]
     return [Turn("system", SYSTEM), *earlier, Turn("user", asked)]
-
-
-def chatml(turns: Sequence[Turn]) -> str:
-    body = "".join(f"<|im_start|>{turn.role}\n{turn.content}<|im_end|>\n" for turn in turns)
-    return f"{body}<|im_start|>assistant\n"
-
-
-def gemma(turns: Sequence[Turn]) -> str:
-    """Gemma knows no system turn: its words go before the first question."""
-    system = "\n\n".join(turn.content for turn in turns if turn.role == "system")
-    body, first = "", True
-    for turn in turns:
-        if turn.role == "system":
-            continue
-        content = f"{system}\n\n{turn.content}" if first and turn.role == "user" and system else turn.content
-        first = first and turn.role != "user"
-        role = "model" if turn.role == "assistant" else "user"
-        body += f"<start_of_turn>{role}\n{content}<end_of_turn>\n"
-    return f"{body}<start_of_turn>model\n"
-
-
-TEMPLATES: dict[str, tuple[Callable[[Sequence[Turn]], str], list[str]]] = {
-    "chatml": (chatml, ["<|im_end|>", "<|im_start|>", "<|endoftext|>"]),
-    "gemma": (gemma, ["<end_of_turn>", "<start_of_turn>"]),
-}
-
-
-def template_for(name: str, model: str) -> tuple[Callable[[Sequence[Turn]], str], list[str]]:
-    """The template and the words that end an answer."""
-    if name == "auto":
-        name = "gemma" if "gemma" in model.lower() else "chatml"
-    return TEMPLATES[name]

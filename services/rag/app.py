@@ -39,8 +39,8 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            ring = keyring or await stack.enter_async_context(_keyring(settings, app))
-            engine = embedder or await asyncio.to_thread(_embedder, settings)
+            ring = keyring if keyring is not None else await stack.enter_async_context(_keyring(settings, app))
+            engine = embedder if embedder is not None else await asyncio.to_thread(_embedder, settings)
             facts = engine.capabilities
             vaults = Vaults(settings, ring, model=facts.model, dimensions=facts.dimensions)
             stack.push_async_callback(vaults.close)

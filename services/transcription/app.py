@@ -63,21 +63,11 @@ async def _studio(
     rag = await stack.enter_async_context(RagClient(settings, identity))
     emotion = await stack.enter_async_context(EmotionClient(settings, identity))
     recordings, blobs = Recordings(pool, keyring), FileBlobs(settings.data_dir / "blobs")
-    engine = engine or await asyncio.to_thread(_engine, settings)
-    diarizer = diarizer or await asyncio.to_thread(_diarizer, settings)
-    pipeline = Pipeline(settings, engine, diarizer, recordings, blobs, keyring, emotion, rag)
+    speech = engine if engine is not None else await asyncio.to_thread(_engine, settings)
+    pipeline = Pipeline(settings, speech, diarizer, recordings, blobs, keyring, emotion, rag)
     return Studio(settings, recordings, blobs, keyring, coordinator, rag, pipeline)
 
 
 def _engine(settings: Settings) -> SpeechEngine:
     found: SpeechEngine = engines.load("speech", BUILTIN, settings.engine)(settings)
     return found
-
-
-def _diarizer(settings: Settings) -> Diarizer | None:
-    """None where the weights are absent: the transcript then says so."""
-    if not (settings.models_dir / settings.speaker_model).is_dir():
-        return None
-    from services.transcription.engines.onnx_diarizer import OnnxDiarizer
-
-    return OnnxDiarizer(settings)

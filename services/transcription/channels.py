@@ -29,7 +29,8 @@ def split(samples: Samples, wanted: str) -> tuple[list[Samples], list[Notice]]:
 
 
 def _mixed(samples: Samples) -> Samples:
-    return samples[0] if samples.shape[0] == 1 else samples.mean(axis=0).astype(np.int16)
+    mixed: Samples = samples[0] if samples.shape[0] == 1 else samples.mean(axis=0).astype(np.int16)
+    return mixed
 
 
 def _frames(signal: Samples) -> np.ndarray:

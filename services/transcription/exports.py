@@ -57,7 +57,8 @@ def _md(transcript: Transcript) -> str:
 
 def _srt(transcript: Transcript) -> str:
     blocks = [
-        f"{n}\n{clock(s.start_s, ',')} --> {clock(_end(s), ',')}\n{name_of(transcript, s.speaker)}: {_one_line(s.text)}\n"
+        f"{n}\n{clock(s.start_s, ',')} --> {clock(_end(s), ',')}\n"
+        f"{name_of(transcript, s.speaker)}: {_one_line(s.text)}\n"
         for n, s in enumerate(transcript.segments, start=1)
     ]
     return "\n".join(blocks)

@@ -195,7 +195,7 @@ class Studio:
         return await self._rag.edit_transcript(user, recording_id, edit, headers)
 
     async def delete(self, user: Principal, recording_id: str, headers: Mapping[str, str]) -> None:
-        """Gone means gone: the work in hand, the text and vectors, the audio, the row; in an order that can be redone."""
+        """Gone means gone: work in hand, text and vectors, audio, row; in an order that can be redone."""
         recording = await self._recordings.get(recording_id, user.user_id)
         if recording.job_id is not None and recording.status not in TERMINAL:
             await self._coordinator.cancel(user, recording.job_id)

@@ -198,7 +198,11 @@ def main() -> int:
     except (MemoryError, av.MemoryError):
         end = {"ok": False, "code": "unreadable", "detail": "Decoding the file takes more memory than allowed."}
     except OSError:  # the one file that is written has reached its limit
-        end = {"ok": False, "code": "too_long", "detail": "The recording has more sound than fits; mix its channels down."}
+        end = {
+            "ok": False,
+            "code": "too_long",
+            "detail": "The recording has more sound than fits; mix its channels down.",
+        }
     sys.stdout.write(json.dumps(end) + "\n")
     return 0
 

@@ -53,7 +53,7 @@ class Decoded:
 
     @property
     def duration_s(self) -> float:
-        return self.samples.shape[1] / RATE_HZ
+        return int(self.samples.shape[1]) / RATE_HZ
 
     @property
     def channels(self) -> int:
@@ -62,8 +62,10 @@ class Decoded:
     def mono(self) -> Samples:
         """The mean of the channels."""
         if self.channels == 1:
-            return self.samples[0]
-        return self.samples.mean(axis=0).astype(np.int16)
+            only: Samples = self.samples[0]
+            return only
+        mixed: Samples = self.samples.mean(axis=0).astype(np.int16)
+        return mixed
 
 
 def as_float(samples: Samples) -> NDArray[np.float32]:

@@ -47,7 +47,8 @@ async def _platform(request: Request) -> PlatformHealth:
 
 async def _look(request: Request) -> PlatformHealth:
     clients = request.app.state.clients.all()
-    own, *words = await asyncio.gather(health_of(request.app), *(_word(client) for client in clients))
+    own = await health_of(request.app)
+    words = await asyncio.gather(*(_word(client) for client in clients))
     services = {"api-gateway": own.status} | dict(zip((c.service for c in clients), words, strict=True))
     down = [word for word in services.values() if word != "ok"]
     return PlatformHealth(

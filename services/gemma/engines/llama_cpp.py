@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from services.gemma.engines import Capabilities, Sampling, Turn
-from services.gemma.prompts import template_for
+from services.gemma.engines.templates import template_for
 from services.gemma.settings import Settings
 from shared.errors import ModelNotReady
 
