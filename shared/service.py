@@ -78,7 +78,7 @@ def create_service(
     app.state.checks = dict(checks or {})
     app.state.metrics = Metrics(name)
     problems.install(app)
-    for router in [*routers, _house_routes(own_health)]:
+    for router in [_house_routes(own_health), *routers]:  # ours first: a page may answer every other path
         app.include_router(router)
     require_classified(app)
     for each in middleware:
