@@ -110,19 +110,18 @@ class Resampler:
 
 def frames_of(container: Any, stream: Any, limits: dict[str, Any], end: dict[str, Any]) -> Iterator[Any]:
     """Decoded frames; a broken packet is left out, and the end says so."""
-    decoded_s, broken = 0.0, 0
+    decoded_s, whole, broken = 0.0, 0, 0
     packets = container.demux(stream)
     while True:
         try:
             frames = next(packets).decode()
         except (StopIteration, EOFError):
-            return
+            break
         except (av.FFmpegError, ValueError):
             end["truncated"] = True
             broken += 1
-            if broken > limits["max_broken"]:
-                return
             continue
+        whole += len(frames)
         for frame in frames:
             if not 1_000 <= frame.sample_rate <= 768_000:
                 raise Refused("unreadable", f"The file claims a sample rate of {frame.sample_rate} Hz.")
@@ -130,6 +129,8 @@ def frames_of(container: Any, stream: Any, limits: dict[str, Any], end: dict[str
             if decoded_s > limits["max_s"]:
                 raise Refused("too_long", f"The recording is longer than {limits['max_s'] / 60:g} minutes.")
             yield frame
+    if broken > whole:
+        raise Refused("unreadable", "Most of the file is damaged, or it is no audio at all.")
 
 
 def opened(file: Any) -> Any:
@@ -138,6 +139,10 @@ def opened(file: Any) -> Any:
     try:
         return av.open(file, metadata_errors="ignore", options=options)
     except (av.FFmpegError, ValueError, EOFError) as error:
+        if os.pread(file.fileno(), 8, 0)[4:] == b"ftyp":
+            raise Refused(
+                "unreadable", "The file breaks off before its index, without which it has no sound."
+            ) from error
         raise Refused("unreadable", "The file is not a kind of audio that we know.") from error
 
 
@@ -151,12 +156,9 @@ def sound_of(container: Any) -> Any:
 
 
 def decode(file: Any, output: int, limits: dict[str, Any], end: dict[str, Any]) -> None:
-    head = file.read(12)
-    file.seek(0)
     container = opened(file)
-    stream = sound_of(container)
     resampler = Resampler(output)
-    for frame in frames_of(container, stream, limits, end):
+    for frame in frames_of(container, sound_of(container), limits, end):
         if frame.layout.nb_channels > limits["max_channels"]:
             raise Refused("unreadable", f"The file has {frame.layout.nb_channels} channels.")
         if not resampler.feed(frame):
@@ -165,23 +167,39 @@ def decode(file: Any, output: int, limits: dict[str, Any], end: dict[str, Any]) 
     resampler.finish()
     if resampler.samples == 0:
         raise Refused("unreadable", "The file holds no sound that can be decoded.")
-    seconds = resampler.samples / RATE_HZ
-    end["truncated"] = end["truncated"] or broke_off(head, os.fstat(file.fileno()).st_size)
-    end["truncated"] = end["truncated"] or ends_early(container, stream, seconds)
-    end |= {"rate_hz": resampler.rate_hz, "channels": resampler.channels, "format": container.format.name}
+    form = container.format.name
+    early = resampler.samples / RATE_HZ < 0.98 * (container.duration or 0) / av.time_base - 0.5
+    end["truncated"] = end["truncated"] or broke_off(file, form) or (early and knows_its_length(file, form))
+    end |= {"rate_hz": resampler.rate_hz, "channels": resampler.channels, "format": form}
 
 
-def broke_off(head: bytes, size: int) -> bool:
-    """True for a WAV file that is shorter than its own header says; FFmpeg passes over that."""
-    declared = int.from_bytes(head[4:8], "little")
-    return head[:4] == b"RIFF" and 0 < declared < STREAMED_RIFF and declared + 8 > size + 1
+def broke_off(file: Any, form: str) -> bool:
+    """True for a WAV that is shorter than its own header says and an Ogg without an end; FFmpeg passes over both."""
+    size = os.fstat(file.fileno()).st_size
+    if form == "wav":
+        declared = int.from_bytes(os.pread(file.fileno(), 8, 0)[4:], "little")
+        return 0 < declared < STREAMED_RIFF and declared + 8 > size + 1
+    if form == "ogg":
+        tail = os.pread(file.fileno(), 65_536, max(0, size - 65_536))
+        page = tail.rfind(b"OggS")
+        end_of_stream = 4
+        return not 0 <= page < len(tail) - 5 or not tail[page + 5] & end_of_stream
+    return False
 
 
-def ends_early(container: Any, stream: Any, seconds: float) -> bool:
-    """True where the container knows its length and much less came out; other lengths are guesses from bit rates."""
-    if container.format.name.split(",")[0] not in ("flac", "mov", "matroska") or not stream.duration:
-        return False
-    return bool(seconds < 0.98 * float(stream.duration * stream.time_base) - 0.5)
+def knows_its_length(file: Any, form: str) -> bool:
+    """False where FFmpeg guesses the length from a bit rate."""
+    if form == "mp3":
+        return any(tag in os.pread(file.fileno(), 400, _id3_bytes(file)) for tag in (b"Xing", b"Info"))
+    return form.startswith(("flac", "mov", "matroska"))
+
+
+def _id3_bytes(file: Any) -> int:
+    """Size of the tag before the sound, as four numbers of seven bits (ID3v2, section 3.1)."""
+    head: bytes = os.pread(file.fileno(), 10, 0)
+    if head[:3] != b"ID3" or len(head) < 10:
+        return 0
+    return 10 + sum(byte << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
 
 
 def main() -> int:
@@ -197,6 +215,8 @@ def main() -> int:
         end = {"ok": False, "code": refused.code, "detail": str(refused)}
     except (MemoryError, av.MemoryError):
         end = {"ok": False, "code": "unreadable", "detail": "Decoding the file takes more memory than allowed."}
+    except av.FFmpegError:
+        end = {"ok": False, "code": "unreadable", "detail": "The file is damaged."}
     except OSError:  # the one file that is written has reached its limit
         end = {
             "ok": False,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import mmap
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -24,6 +25,7 @@ RATE_HZ = 16_000
 Samples = NDArray[np.int16]
 
 _CHILD = Path(__file__).with_name("child.py")
+_MINUTE = 60 * RATE_HZ
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,11 @@ class DecodeLimits:
     """Longest recording, in seconds of decoded sound."""
     deadline_s: float = 300.0
     cpu_s: int = 300
-    memory_bytes: int = 4 * 1024**3
+    memory_bytes: int = 2 * 1024**3
     """Address space of the child."""
     max_channels: int = 8
+    max_pcm_bytes: int = 2 * 1024**3
+    """Decoded sound of all channels together: 32,000 bytes a second each."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +53,11 @@ class Decoded:
     format: str
     """Name of the container as FFmpeg knows it."""
     truncated: bool
-    """True where the file broke off or was damaged, and only its beginning was decoded."""
+    """True where the file broke off or was damaged; the samples are what could be decoded."""
 
     @property
     def duration_s(self) -> float:
-        return int(self.samples.shape[1]) / RATE_HZ
+        return float(self.samples.shape[1] / RATE_HZ)
 
     @property
     def channels(self) -> int:
@@ -61,11 +65,17 @@ class Decoded:
 
     def mono(self) -> Samples:
         """The mean of the channels."""
-        if self.channels == 1:
-            only: Samples = self.samples[0]
-            return only
-        mixed: Samples = self.samples.mean(axis=0).astype(np.int16)
-        return mixed
+        return mixed(self.samples)
+
+
+def mixed(samples: Samples) -> Samples:
+    """The mean of the channels, [n]; a minute at a time, since means are floats and recordings are long."""
+    if samples.shape[0] == 1:
+        return np.ascontiguousarray(samples[0])
+    found = np.empty(samples.shape[1], dtype=np.int16)
+    for at in range(0, len(found), _MINUTE):
+        found[at : at + _MINUTE] = samples[:, at : at + _MINUTE].mean(axis=0, dtype=np.float32)
+    return found
 
 
 def as_float(samples: Samples) -> NDArray[np.float32]:
@@ -76,14 +86,22 @@ def as_float(samples: Samples) -> NDArray[np.float32]:
 async def decode(source: bytes | AsyncIterator[bytes], *, limits: DecodeLimits | None = None) -> Decoded:
     """Decode a whole file. Raises AudioUnreadable or AudioTooLong with what is wrong with it."""
     limits = limits or DecodeLimits()
-    descriptor = os.memfd_create("audio")
+    encoded, pcm = os.memfd_create("audio"), os.memfd_create("pcm")
     try:
-        size = await _fill(descriptor, source)
-        if size == 0:
+        if await _fill(encoded, source) == 0:
             raise AudioUnreadable("The file is empty.")
-        return await _run(descriptor, limits)
+        os.lseek(encoded, 0, os.SEEK_SET)
+        facts = await _run(encoded, pcm, limits)
+        return Decoded(_mapped(pcm, facts["channels"]), facts["rate_hz"], facts["format"], facts["truncated"])
     finally:
-        os.close(descriptor)
+        os.close(encoded)
+        os.close(pcm)
+
+
+def _mapped(pcm: int, channels: int) -> Samples:
+    """The samples where the child wrote them, without a copy; the memory is free once nobody holds them."""
+    frames = np.frombuffer(mmap.mmap(pcm, 0), dtype=np.int16)
+    return frames.reshape(-1, channels).T
 
 
 async def _fill(descriptor: int, source: bytes | AsyncIterator[bytes]) -> int:
@@ -102,45 +120,40 @@ def _write_all(descriptor: int, data: bytes) -> int:
     return len(data)
 
 
-async def _run(descriptor: int, limits: DecodeLimits) -> Decoded:
+async def _run(encoded: int, pcm: int, limits: DecodeLimits) -> dict[str, Any]:
+    """What the child says about the sound that it wrote."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-I",
         str(_CHILD),
-        str(descriptor),
+        str(encoded),
+        str(pcm),
         json.dumps(asdict(limits)),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        pass_fds=(descriptor,),
+        stderr=asyncio.subprocess.DEVNULL,
+        pass_fds=(encoded, pcm),
         env={},
+        cwd="/",
     )
     try:
-        output, end = await asyncio.wait_for(process.communicate(), limits.deadline_s)
+        said, _ = await asyncio.wait_for(process.communicate(), limits.deadline_s)
     except TimeoutError as error:
         raise AudioUnreadable("Decoding the file took too long.") from error
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    return _decoded(output, _last_line(end))
+    facts = _facts(said)
+    if facts["ok"]:
+        return facts
+    raise (AudioTooLong if facts["code"] == "too_long" else AudioUnreadable)(facts["detail"])
 
 
-def _last_line(end: bytes) -> dict[str, Any]:
+def _facts(said: bytes) -> dict[str, Any]:
+    """The child's last line; it says none where the decoder crashed or ran out of its time."""
     try:
-        found: dict[str, Any] = json.loads(end.strip().splitlines()[-1])
+        found: dict[str, Any] = json.loads(said.strip().splitlines()[-1])
     except (ValueError, IndexError):
         return {"ok": False, "code": "unreadable", "detail": "The decoder could not cope with this file."}
     return found
-
-
-def _decoded(output: bytes, end: dict[str, Any]) -> Decoded:
-    if not end.get("ok"):
-        kind = AudioTooLong if end.get("code") == "too_long" else AudioUnreadable
-        raise kind(str(end.get("detail")))
-    header, _, pcm = output.partition(b"\n")
-    facts = json.loads(header)
-    channels = facts["channels"]
-    whole = len(pcm) // (2 * channels) * 2 * channels
-    samples = np.frombuffer(pcm[:whole], dtype=np.int16).reshape(-1, channels).T
-    return Decoded(np.ascontiguousarray(samples), facts["rate_hz"], facts["format"], bool(end["truncated"]))
