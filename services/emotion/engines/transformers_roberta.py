@@ -36,6 +36,8 @@ class TransformersRoberta:
         self.capabilities = Capabilities(settings.emotion_model, frozenset({"en"}))
 
     def analyze(self, texts: Sequence[str]) -> list[list[EmotionScore]]:
+        if not texts:  # of which the pipeline would ask for the first
+            return []
         # `return_all_scores=True` silently gives the top label only in transformers 5; `top_k=None` gives all.
         rows = self._pipeline(list(texts), top_k=None, truncation=True, max_length=MAX_TOKENS, batch_size=BATCH)
         return [distribution([each["label"] for each in row], [each["score"] for each in row]) for row in rows]
