@@ -18,6 +18,11 @@ def main(argv: list[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 0
+    except (OSError, ValueError, RuntimeError) as error:  # wrong settings, secrets, folders: a line, not a traceback
+        if sys.flags.dev_mode:
+            raise
+        print(f"!!  {error}", file=sys.stderr)
+        return 1
     return code
 
 
@@ -115,6 +120,8 @@ def _run(arguments: argparse.Namespace) -> int:
     """One service by uvicorn; the same line in `nemo up` and in a container."""
     import uvicorn
 
+    from services.cli.bounded_http import BoundedHttp
+
     package = f"services.{arguments.service.replace('-', '_')}"
     settings = import_module(f"{package}.settings").Settings()
     app = import_module(f"{package}.app").create_app(settings)
@@ -128,7 +135,7 @@ def _run(arguments: argparse.Namespace) -> int:
         proxy_headers=False,
         timeout_graceful_shutdown=8,
         timeout_keep_alive=30,
-        h11_max_incomplete_event_size=64 * 1024,
+        http=BoundedHttp,
     )
     return 0
 

@@ -8,9 +8,10 @@ from getpass import getpass
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
+from urllib.request import Request
 
-from services.cli.look import gateway_port
+from services.cli.look import gateway_url
+from services.cli.up import directly
 from shared.settings import ServiceSettings
 
 RECORDING = Path(__file__).with_name("demo.flac")
@@ -34,7 +35,7 @@ class Caller:
         headers = {"Content-Type": kind} | ({"Authorization": f"Bearer {self._token}"} if self._token else {})
         request = Request(self._base + path, data=data, headers=headers, method=method)
         try:
-            with urlopen(request, timeout=330) as answer:
+            with directly.open(request, timeout=330) as answer:
                 return json.load(answer)
         except HTTPError as error:
             problem = json.load(error)
@@ -52,7 +53,7 @@ class Caller:
 
 
 def run(settings: ServiceSettings, username: str, password: str | None) -> int:
-    caller = Caller(f"http://127.0.0.1:{gateway_port(settings.data_dir)}")
+    caller = Caller(gateway_url(settings.data_dir))
     try:
         caller.sign_in(username, password or getpass(f"Password for {username} (at least 12 characters): "))
         transcript = _upload(caller)

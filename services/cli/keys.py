@@ -7,8 +7,10 @@ import secrets
 import stat
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from shared.auth.service_tokens import generate_key
-from shared.settings import SERVICE_PORTS
+from shared.settings import SERVICE_PORTS, WeakSecret, require_secret
 
 NAMES = (
     "jwt_secret_primary",
@@ -23,24 +25,43 @@ BELONGS = {
     "transcription": ("rag_db_key",),
     "rag": ("rag_db_key",),
 }
-"""Which service may read which secret; the others never see it."""
+"""Which service is told which secret; no other finds it in its environment."""
+USES_POSTGRES = ("api-gateway", "gpu-coordinator", "transcription", "rag")
+_UNLOCKS = {
+    "session_secret": "users.db",
+    "users_db_key": "users.db",
+    "rag_db_key": "postgres",
+    "postgres_password": "postgres",
+}
+"""Without the secret, what is stored there cannot be used any more."""
+_ALSO = {"jwt_secret_primary": ("JWT_SECRET",)}
+_CHOSEN = ("postgres_password", "redis_password")
+"""May be ones that an operator chose for databases of his own, so a shorter one will do."""
 
 
 class UnsafeSecret(RuntimeError):
-    """A secret file can be read by others."""
+    """A secret is missing, weak, or can be read by others."""
 
 
-def ensure(folder: Path) -> None:
-    """Make what is missing. Raises UnsafeSecret where others can read what is there."""
+def ensure(folder: Path, data_dir: Path) -> None:
+    """Make what is neither there nor given. Raises UnsafeSecret where it is not fit for use, or is lost."""
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
     for name in NAMES:
-        path = folder / name
-        if not path.exists():
-            _write(path, secrets.token_urlsafe(48))
+        if not (folder / name).exists() and not given(name):
+            _require_nothing_locked(folder / name, data_dir / _UNLOCKS.get(name, ".nothing"))
+            _write(folder / name, secrets.token_urlsafe(48))
     for service in SERVICE_PORTS:
         generate_key(folder / "service_keys", service)
     check(folder)
+
+
+def _require_nothing_locked(path: Path, locked: Path) -> None:
+    if locked.exists():
+        raise UnsafeSecret(
+            f"{path} is gone, and {locked} cannot be read without it. Put the file back from your backup. Only to "
+            f"begin empty: move {locked.parent} away."
+        )
 
 
 def _write(path: Path, value: str) -> None:
@@ -54,11 +75,34 @@ def _write(path: Path, value: str) -> None:
 
 
 def check(folder: Path) -> None:
-    private = [folder / name for name in NAMES] + sorted((folder / "service_keys").glob("*.key"))
+    """Raises UnsafeSecret for the first that is missing, weak or readable by others."""
+    private = [folder / name for name in NAMES if not given(name)] + sorted((folder / "service_keys").glob("*.key"))
     for path in private:
         if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
             raise UnsafeSecret(f"{path} can be read by other users. Run: chmod 600 '{path}'")
+    for name in NAMES:
+        try:
+            require_secret(name.upper(), SecretStr(value(folder, name)), least=12 if name in _CHOSEN else 32)
+        except (WeakSecret, OSError) as error:
+            place = "the environment" if given(name) else str(folder / name)
+            raise UnsafeSecret(f"{error} It comes from {place}.") from error
 
 
-def read(folder: Path, name: str) -> str:
+def given(name: str) -> dict[str, str]:
+    """The variables of our own environment that carry a secret or name its file."""
+    plain = (*_ALSO.get(name, ()), name.upper())
+    wanted = (*plain, *(f"{each}_FILE" for each in plain))
+    return {each: os.environ[each] for each in wanted if os.environ.get(each)}
+
+
+def value(folder: Path, name: str) -> str:
+    """The secret itself: from the environment, from the file that it names, or from ours."""
+    for variable, found in given(name).items():
+        return Path(found).read_text(encoding="utf-8").strip() if variable.endswith("_FILE") else found
     return (folder / name).read_text(encoding="utf-8").strip()
+
+
+def of_service(service: str, folder: Path) -> dict[str, str]:
+    """The secrets of one service, as variables."""
+    own = BELONGS.get(service, ())
+    return {name.upper(): value(folder, name) for name in own if given(name) or (folder / name).is_file()}

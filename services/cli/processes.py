@@ -19,6 +19,8 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 STEADY_S = 30.0
 """A child that lived this long starts again at once."""
+HOPELESS = 4
+"""Ends in a row after which nobody waits any longer for a child to become ready."""
 STOP_S = 10.0
 
 Line = Callable[[str, str], None]
@@ -36,12 +38,21 @@ class Child:
     ready: Callable[[], Awaitable[bool]] | None = None
     process: asyncio.subprocess.Process | None = field(default=None, repr=False)
     restarts: int = 0
+    """Ends in a row, each soon after its start."""
 
 
-def _die_with_parent() -> None:
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    # Ctrl-C reaches the whole terminal group; stopping is the supervisor's decision alone.
-    os.setpgrp()
+def _die_with_parent(death: signal.Signals) -> Callable[[], None]:
+    """Runs in the child before its program does. PostgreSQL waits for clients on SIGTERM: each has its own."""
+    parent = os.getpid()
+
+    def run() -> None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, death)
+        if os.getppid() != parent:  # it died before the line above
+            os._exit(1)
+        # Ctrl-C reaches the whole terminal group; stopping is the supervisor's decision alone.
+        os.setpgrp()
+
+    return run
 
 
 class Supervisor:
@@ -64,9 +75,9 @@ class Supervisor:
         self._watching.append(asyncio.create_task(self._watch(child)))
 
     async def wait_ready(self, child: Child, wait_s: float) -> bool:
-        """False where it is not ready within `wait_s` seconds."""
+        """False where it is not ready within `wait_s` seconds, or ends again and again instead."""
         deadline = time.monotonic() + wait_s
-        while time.monotonic() < deadline and not self._stopping:
+        while time.monotonic() < deadline and not self._stopping and child.restarts < HOPELESS:
             if child.ready is None or await child.ready():
                 return True
             await asyncio.sleep(0.1)
@@ -79,36 +90,50 @@ class Supervisor:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
-            preexec_fn=_die_with_parent,
+            preexec_fn=_die_with_parent(child.stop_signal),
             limit=2**20,
         )
 
     async def _watch(self, child: Child) -> None:
         while True:
             began = time.monotonic()
-            assert child.process is not None
-            await self._pass_on(child)
-            code = await child.process.wait()
+            ended = await self._until_end(child)
             if self._stopping:
                 return
             child.restarts = 0 if time.monotonic() - began > STEADY_S else child.restarts + 1
             pause_s = BACKOFF_S[min(child.restarts, len(BACKOFF_S) - 1)]
-            self._write("nemo", f"{child.name} ended with code {code}; starting it again in {pause_s} s")
+            self._write("nemo", f"{child.name} {ended}; starting it again in {pause_s} s")
             await asyncio.sleep(pause_s)
             if self._stopping:
                 return
-            await self._spawn(child)
+            try:
+                await self._spawn(child)
+            except OSError as error:  # no memory, no process slots: the next turn tries again
+                self._write("nemo", f"{child.name} could not be started: {error}")
 
-    async def _pass_on(self, child: Child) -> None:
-        assert child.process is not None and child.process.stdout is not None
+    async def _until_end(self, child: Child) -> str:
+        """How it ended. What it left running is killed, and cannot hold its output open."""
+        process = child.process
+        assert process is not None
+        passing = asyncio.create_task(self._pass_on(child.name, process))
+        try:
+            code = await process.wait()
+            _kill_group(process)
+            await asyncio.wait({passing}, timeout=1)
+        finally:
+            passing.cancel()
+        return f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+
+    async def _pass_on(self, name: str, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None
         while True:
             try:
-                line = await child.process.stdout.readline()
+                line = await process.stdout.readline()
             except ValueError:  # a line beyond the limit: what there is of it was dropped
                 continue
             if not line:
                 return
-            self._write(child.name, line.decode("utf-8", "replace").rstrip())
+            self._write(name, line.decode("utf-8", "replace").rstrip())
 
     async def stop(self) -> None:
         """Services first, databases last; who does not go within ten seconds is killed."""
@@ -127,14 +152,24 @@ class Supervisor:
         try:
             await asyncio.wait_for(process.wait(), STOP_S)
         except TimeoutError:
+            self._write("nemo", f"{child.name} did not stop within {STOP_S:.0f} s and is killed")
             _signal(process, signal.SIGKILL)
             await process.wait()
+        _kill_group(process)
 
 
 def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
     try:
         process.send_signal(number)
     except ProcessLookupError:
+        return
+
+
+def _kill_group(process: asyncio.subprocess.Process) -> None:
+    """Children of a child: the kernel's signal does not reach them."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
         return
 
 

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import fcntl
 import json
 import os
 import shutil
 import signal
 import socket
 import sys
+import tempfile
 import time
-from contextlib import suppress
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from http.client import HTTPException
 from pathlib import Path
-from urllib.request import urlopen
+from urllib.request import ProxyHandler, build_opener
 
 from services.cli import keys, language_runtime, weights
-from services.cli.embedded import EmbeddedPostgres, EmbeddedRedis
+from services.cli.embedded import EmbeddedMissing, EmbeddedPostgres, EmbeddedRedis
 from services.cli.processes import Child, Supervisor, python
 from shared.settings import SERVICE_PORTS, ServiceSettings
 
 ORDER = ("gpu-coordinator", "rag", "emotion", "gemma", "transcription", "api-gateway")
 READY_S = 120.0
 LEAST_DISK_BYTES = 1024**3
+LOG_BYTES = 20 * 1024**2
+"""A log this large is put aside (one old file is kept)."""
 COLOURS = {"postgres": 36, "redis": 36, "api-gateway": 32, "rag": 35, "gemma": 33, "transcription": 34, "emotion": 31}
 
 
@@ -33,19 +41,28 @@ class Console:
     """Lines with the name of who wrote them, on the terminal and in one log file a process."""
 
     def __init__(self, folder: Path, *, quiet: bool) -> None:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._folder, self._quiet = folder, quiet
         self._colour = sys.stdout.isatty()
-        self._files = {name: (folder / f"{name}.log").open("a", encoding="utf-8") for name in (*ORDER, "nemo")}
 
     def line(self, name: str, text: str) -> None:
-        file = self._files.get(name) or self._files["nemo"]
-        file.write(text + "\n")
-        file.flush()
+        with suppress(OSError):  # a full disk stops the log, not the platform
+            self._write(self._folder / f"{name}.log", text)
         if self._quiet and name != "nemo":
             return
-        with suppress(BrokenPipeError):
+        with suppress(OSError, ValueError):  # so does a terminal that went away
             print(self._painted(name, text), flush=True)
+
+    def _write(self, path: Path, text: str) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if path.exists() and path.stat().st_size > LOG_BYTES:
+            path.replace(path.with_name(f"{path.name}.1"))
+        with path.open("a", encoding="utf-8", errors="replace") as file:
+            file.write(text + "\n")
+
+    def last_words(self, name: str, lines: int = 8) -> str:
+        with suppress(OSError), (self._folder / f"{name}.log").open(encoding="utf-8", errors="replace") as file:
+            return "".join(deque(file, maxlen=lines)).rstrip()
+        return ""
 
     def _painted(self, name: str, text: str) -> str:
         mark = f"{name:>16} | "
@@ -75,29 +92,30 @@ class Platform:
 
     def check(self) -> None:
         """Raises CannotStart, UnsafeSecret or WrongWeights with the way out."""
-        self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if shutil.disk_usage(self.data_dir).free < LEAST_DISK_BYTES:
-            raise CannotStart(f"Less than 1 GiB is free below {self.data_dir}. Free some space, or set DATA_DIR.")
-        self._refuse_second()
+        require_space(self.data_dir)
         for name, port in self.ports().items():
-            if taken(self._host if name == "api-gateway" else "127.0.0.1", port):
-                raise CannotStart(
-                    f"Port {port}, which {name} needs, is in use by another program. Stop that program, or shift all"
-                    f" ports with `nemo up --port {self._port + 1000}`."
-                )
-        keys.ensure(self._secrets)
-        weights.require_embedded(self._settings.models_dir)
+            self._require_port(name, self._host if name == "api-gateway" else "127.0.0.1", port)
+        keys.ensure(self._secrets, self.data_dir)
+        weights.require_usable(self._settings.models_dir)
 
-    def _refuse_second(self) -> None:
-        pid = running_pid(self.data_dir)
-        if pid is not None:
-            raise CannotStart(f"Nemo Server is already running on this data folder (process {pid}). See `nemo status`.")
+    def _require_port(self, name: str, host: str, port: int) -> None:
+        if not 0 < port < 65536:
+            raise CannotStart(f"{name} would get port {port}; choose `--port` between 1 and 65529.")
+        error = taken(host, port)
+        if error == errno.EADDRINUSE:
+            raise CannotStart(
+                f"Port {port}, which {name} needs, is in use by another program{holder_of(port)}. Stop that program,"
+                f" or shift all ports with `nemo up --port {self._port + 1000 if self._port < 60000 else 9000}`."
+            )
+        if error == errno.EACCES:
+            raise CannotStart(f"Port {port} needs the rights of root; choose one above 1023 with `nemo up --port`.")
+        if error:
+            raise CannotStart(f"{host!r} is no address of this machine ({os.strerror(error)}); see `nemo up --host`.")
 
     # -- start
 
     async def start(self) -> None:
         began = time.monotonic()
-        (self.data_dir / "nemo.pid").write_text(f"{os.getpid()}\n{self._port}\n", encoding="utf-8")
         urls = await self._databases()
         children = [self._service(name, urls) for name in ORDER]
         for child in children:
@@ -115,7 +133,8 @@ class Platform:
         self.console.say("  Ctrl-C stops everything.")
 
     def _shown_host(self) -> str:
-        return "localhost" if self._host in ("127.0.0.1", "0.0.0.0", "::", "::1") else self._host
+        local = ("127.0.0.1", "0.0.0.0", "::", "::1")
+        return "localhost" if self._host in local else f"[{self._host}]" if ":" in self._host else self._host
 
     async def _databases(self) -> dict[str, str]:
         urls = {}
@@ -130,7 +149,7 @@ class Platform:
                 continue
             self.console.say(f"starting {name} (embedded)")
             secret = "postgres_password" if variable == "DATABASE_URL" else "redis_password"
-            server = kind(self.data_dir, keys.read(self._secrets, secret))
+            server = kind(self.data_dir, keys.value(self._secrets, secret))
             await server.prepare()
             child = server.child()
             await self._supervisor.start(child)
@@ -160,21 +179,15 @@ class Platform:
         """A service's own settings from ours, its own secrets, and where the others are."""
         prefix = name.upper().replace("-", "_")
         ours = {key: value for key, value in os.environ.items() if key.startswith(f"{prefix}_") or key in PASSED}
-        secrets = {
-            key.upper(): keys.read(self._secrets, key)
-            for key in keys.BELONGS.get(name, ())
-            if (self._secrets / key).is_file()
-        }
-        given = {key: os.environ[key] for key in secrets if key in os.environ}
+        stores = {key: url for key, url in urls.items() if key == "REDIS_URL" or name in keys.USES_POSTGRES}
         places = {
             f"{other.upper().replace('-', '_')}_URL": f"http://127.0.0.1:{p}" for other, p in self.ports().items()
         }
         return {
-            **secrets,
-            **given,
+            **keys.of_service(name, self._secrets),
             **ours,
             **places,
-            **urls,
+            **stores,
             "DATA_DIR": str(self.data_dir),
             "SECRETS_DIR": str(self._secrets),
             "MODELS_DIR": str(self._settings.models_dir.resolve()),
@@ -187,7 +200,9 @@ class Platform:
     async def _until_ready(self, child: Child, wait_s: float = READY_S) -> None:
         if not await self._supervisor.wait_ready(child, wait_s):
             log = self.data_dir / "logs" / f"{child.name}.log"
-            raise CannotStart(f"{child.name} did not become ready within {wait_s:.0f} s; its last words are in {log}.")
+            how = "ends again and again" if child.restarts else f"did not become ready within {wait_s:.0f} s"
+            words = self.console.last_words(child.name)
+            raise CannotStart(f"{child.name} {how}. Its last words, from {log}:\n{words}")
         self.console.say(f"{child.name} is ready")
 
     async def _language_runtime(self) -> None:
@@ -212,56 +227,122 @@ class Platform:
             with suppress(ProcessLookupError):
                 os.killpg(self._builder.pid, signal.SIGTERM)
         await self._supervisor.stop()
-        (self.data_dir / "nemo.pid").unlink(missing_ok=True)
         self.console.say("stopped")
 
 
+PID_FILE = "nemo.pid"
 PASSED = (
     "LOG_LEVEL", "ALLOWED_ORIGINS", "REGISTRATION", "TRANSCRIPTION_MODEL", "SPEAKER_MODEL", "EMOTION_MODEL",
     "EMBEDDING_MODEL", "LLM_MODEL", "CUDA_VISIBLE_DEVICES",
 )  # fmt: skip
 
 
-def taken(host: str, port: int) -> bool:
+def require_space(data_dir: Path) -> None:
+    """Raises CannotStart where the data folder cannot be made or written, or is on a full disk."""
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if shutil.disk_usage(data_dir).free < LEAST_DISK_BYTES:
+            raise CannotStart(f"Less than 1 GiB is free below {data_dir}. Free some space, or set DATA_DIR.")
+        with tempfile.TemporaryFile(dir=data_dir):
+            pass
+    except OSError as error:
+        raise CannotStart(
+            f"The data folder {data_dir} cannot be written ({error.strerror}). Give this user the right to, or set "
+            "DATA_DIR to another folder."
+        ) from error
+
+
+def taken(host: str, port: int) -> int:
+    """0 where one can listen there, else the error's number."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError:
-            return True
-    return False
+        except socket.gaierror:
+            return errno.EADDRNOTAVAIL
+        except OSError as error:
+            return error.errno or errno.EINVAL
+    return 0
+
+
+def holder_of(port: int) -> str:
+    """` (python, process 42)` where this user may see who listens there."""
+    listening = f":{port:04X}"
+    with suppress(OSError):
+        rows = [row.split() for name in ("tcp", "tcp6") for row in Path(f"/proc/net/{name}").read_text().splitlines()]
+        sockets = {
+            f"socket:[{row[9]}]" for row in rows if len(row) > 9 and row[1].endswith(listening) and row[3] == "0A"
+        }
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if any(str(each.readlink()) in sockets for each in (process / "fd").iterdir()):
+                    return f" ({(process / 'comm').read_text().strip()}, process {process.name})"
+    return ""
 
 
 def answers(host: str, port: int, path: str) -> bool:
+    shown = f"[{host}]" if ":" in host else host
     try:
-        with urlopen(f"http://{host}:{port}{path}", timeout=2) as answer:
+        with directly.open(f"http://{shown}:{port}{path}", timeout=2) as answer:
             return bool(answer.status == 200)
-    except OSError:
+    except (OSError, HTTPException):
         return False
 
 
+directly = build_opener(ProxyHandler({}))
+"""Our own services are never reached through the proxy that the environment may name."""
+
+
 def running_pid(data_dir: Path) -> int | None:
-    """The process of the `nemo up` that uses this data folder, where there is one."""
+    """The process of the `nemo up` that holds this data folder; a file that was left behind fools nobody."""
     try:
-        pid = int((data_dir / "nemo.pid").read_text(encoding="utf-8").split()[0])
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        with (data_dir / PID_FILE).open(encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return int(file.read().split()[0])
     except (OSError, ValueError, IndexError):
         return None
-    return pid if b"services" in command or b"nemo" in command else None
+    return None
+
+
+@contextmanager
+def held(data_dir: Path, host: str, port: int) -> Iterator[None]:
+    """One `nemo up` a data folder. Raises CannotStart for the second."""
+    with (data_dir / PID_FILE).open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = running_pid(data_dir)
+            raise CannotStart(
+                f"Nemo Server is already running on this data folder (process {pid}). See `nemo status`."
+            ) from None
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n{port}\n{host}\n")
+        file.flush()
+        yield
+        file.truncate(0)
 
 
 async def run(settings: ServiceSettings, *, port: int, host: str, quiet: bool) -> int:
     """Until Ctrl-C or SIGTERM. Answers the exit code."""
     platform = Platform(settings, port=port, host=host, quiet=quiet)
     stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup nemo up` outlives its terminal
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
-        platform.check()
-    except (CannotStart, keys.UnsafeSecret, weights.WrongWeights) as error:
+        require_space(platform.data_dir)
+        with held(platform.data_dir, host, port):
+            platform.check()
+            return await _until_stopped(platform, stop)
+    except (CannotStart, keys.UnsafeSecret, weights.WrongWeights, EmbeddedMissing) as error:
         platform.console.say(f"cannot start: {error}")
         return 1
+
+
+async def _until_stopped(platform: Platform, stop: asyncio.Event) -> int:
     starting = asyncio.ensure_future(platform.start())
     stopping = asyncio.ensure_future(stop.wait())
     code = 0

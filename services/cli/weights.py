@@ -134,10 +134,13 @@ def _lock(models_dir: Path) -> dict[str, str]:
     return found
 
 
-def require_embedded(models_dir: Path) -> None:
-    """Raises WrongWeights unless every embedded model is there and is what it should be."""
+def require_usable(models_dir: Path) -> None:
+    """Raises WrongWeights unless every embedded model is there, and all there is is what it should be."""
     seen = Seen(models_dir)
-    found = [text for each in manifest(models_dir) if each.embedded for text in problems(each, models_dir, seen)]
+    found: list[str] = []
+    for each in manifest(models_dir):
+        if each.embedded or all((models_dir / each.name / file.path).is_file() for file in each.files):
+            found += problems(each, models_dir, seen)
     if found:
         raise WrongWeights("; ".join(found) + ". Run `nemo models pull`.")
 
