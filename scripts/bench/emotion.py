@@ -1,0 +1,73 @@
+#!/usr/bin/env python3
+"""How fast emotion is here: one text, a batch, a long text, a minute of voice.
+
+    python scripts/bench/emotion.py [--threads 1] [--rounds 200]
+
+Prints one JSON object. Times are medians in milliseconds; run it on an otherwise idle machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from services.emotion.engines.onnx_minilm import OnnxMiniLM
+from services.emotion.prosody import measure
+from services.emotion.settings import Settings
+
+SHORT = "I did not expect that at all, but it makes me happy."
+LONG = "The meeting is on Tuesday at four. " * 570
+MIXED = [SHORT, "Thanks.", "The meeting is on Tuesday at four, in the large room behind the kitchen."] * 20
+
+
+def times_ms(what: Callable[[], object], rounds: int) -> list[float]:
+    what()
+    found = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        what()
+        found.append((time.perf_counter() - began) * 1000)
+    return sorted(found)
+
+
+def minute_of_voice() -> np.ndarray:
+    time_s = np.arange(60 * 16_000) / 16_000
+    voice = sum(0.1 * np.sin(2 * np.pi * 140 * k * time_s) / k for k in range(1, 6))
+    return np.asarray(voice * (np.sin(time_s) > -0.5), dtype=np.float32)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=200)
+    args = parser.parse_args()
+    began = time.perf_counter()
+    engine = OnnxMiniLM(Settings(threads=args.threads))
+    loaded_ms = (time.perf_counter() - began) * 1000
+    voice = minute_of_voice()
+    short = times_ms(lambda: engine.analyze([SHORT]), args.rounds)
+    few = max(3, args.rounds // 20)
+    batch_ms = statistics.median(times_ms(lambda: engine.analyze(MIXED), few))
+    figures = {
+        "threads": args.threads,
+        "load_ms": loaded_ms,
+        "short_text_ms": statistics.median(short),
+        "short_text_p95_ms": short[int(len(short) * 0.95)],
+        "batch_texts_per_s": len(MIXED) / batch_ms * 1000,
+        "longest_text_ms": statistics.median(times_ms(lambda: engine.analyze([LONG]), few)),
+        "minute_of_voice_ms": statistics.median(times_ms(lambda: measure(voice, 150), few)),
+    }
+    print(json.dumps({name: round(each, 2) for name, each in figures.items()}, indent=2))
+
+
+if __name__ == "__main__":
+    main()

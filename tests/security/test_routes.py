@@ -1,0 +1,150 @@
+"""Generated from the routes themselves: each is classified, and nobody gets in without the right to."""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+
+import httpx
+import pytest
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import iter_route_contexts
+
+from shared.auth.dependencies import classes_of
+from shared.schemas.ids import new_id
+from shared.service import create_service, require_classified, routes_of
+from shared.settings import SERVICE_PORTS, ServiceSettings
+from tests.conftest import Platform
+
+SERVICES = sorted(SERVICE_PORTS)
+
+
+def app_of(service: str) -> FastAPI:
+    return import_module(f"services.{service.replace('-', '_')}.app").create_app()
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_route_has_exactly_one_class(service: str) -> None:
+    app = app_of(service)
+    require_classified(app)
+    found = {path: classes_of(dependant) for path, dependant in routes_of(app) if dependant is not None}
+    assert len(found) >= 6
+    if service != "api-gateway":
+        open_paths = {path for path, classes in found.items() if classes == {"public"}}
+        assert open_paths == {"/live", "/ready", "/health"}
+
+
+def test_an_unclassified_route_does_not_start() -> None:
+    router = APIRouter()
+
+    @router.get("/forgotten")
+    async def forgotten() -> None: ...
+
+    with pytest.raises(RuntimeError, match="/forgotten"):
+        create_service("rag", ServiceSettings(), routers=[router])
+
+
+PUBLIC = {
+    "/auth/register", "/auth/login", "/auth/token", "/auth/refresh", "/live", "/health", "/ready", "/version",
+    "/metrics", "/openapi.json", "/{path:path}",
+}  # fmt: skip
+
+
+def gateway_routes() -> list[tuple[str, str, str]]:
+    found = []
+    for route in iter_route_contexts(app_of("api-gateway").routes):
+        for method in route.methods or ():
+            (kind,) = classes_of(route.dependant)
+            found.append((method, str(route.path), kind))
+    return found
+
+
+def test_the_public_routes_of_the_gateway_are_these() -> None:
+    assert {path for _, path, kind in gateway_routes() if kind == "public"} == PUBLIC
+
+
+CLOSED = [(method, path) for method, path, kind in gateway_routes() if kind != "public"]
+ADMIN = [(method, path) for method, path, kind in gateway_routes() if kind == "admin"]
+IDS = {"transcript_id": "rec", "memory_id": "mem", "conversation_id": "cnv", "message_id": "msg", "job_id": "job",
+       "task_id": "job", "user_id": "usr", "token_id": "pat"}  # fmt: skip
+
+
+def filled(path: str) -> str:
+    return re.sub(r"\{(\w+)\}", lambda found: new_id(IDS[found.group(1)]), path)
+
+
+@pytest.mark.parametrize(("method", "path"), CLOSED)
+def test_nobody_gets_in_without_a_token(platform: Platform, method: str, path: str) -> None:
+    for headers in ({}, {"Authorization": "Bearer nonsense"}, {"Authorization": "Basic eDp5"}, {"X-User-Id": "usr_1"}):
+        answer = httpx.request(method, platform.url + filled(path), headers=headers)
+        assert answer.status_code == 401 and answer.json()["code"] == "unauthenticated"
+
+
+@pytest.mark.parametrize(("method", "path"), ADMIN)
+def test_a_user_is_no_admin(platform: Platform, user_b: httpx.Client, method: str, path: str) -> None:
+    body = {"kind": "x"} if path == "/queue/task" else {"role": "admin"}
+    answer = user_b.request(method, filled(path), json=body if method in ("POST", "PATCH") else None)
+    assert answer.status_code == 403
+
+
+@pytest.fixture(scope="module")
+def user_a(platform: Platform) -> httpx.Client:
+    return platform.client("matrix-a")
+
+
+@pytest.fixture(scope="module")
+def user_b(platform: Platform) -> httpx.Client:
+    return platform.client("matrix-b")
+
+
+@pytest.fixture(scope="module")
+def belongings(user_a: httpx.Client) -> dict[str, str]:
+    """One of everything that has an id."""
+    from tests.conftest import AUDIO
+
+    with (AUDIO / "librivox-sas-0870.wav").open("rb") as file:
+        accepted = user_a.post("/transcription/upload", files={"file": file}, params={"wait_s": 0}).json()
+    chat = user_a.post("/gemma/chat", json={"message": "What do I own?", "max_tokens": 1}).json()
+    return {
+        "transcript_id": accepted["transcript_id"],
+        "job_id": accepted["job_id"],
+        "memory_id": user_a.post("/rag/memory", json={"content": "Mine alone."}).json()["memory_id"],
+        "conversation_id": chat["conversation_id"],
+        "message_id": chat["message_id"],
+        "token_id": user_a.post("/auth/tokens", json={"name": "x", "scopes": ["memory"]}).json()["id"],
+    }
+
+
+OWNED = [(m, p) for m, p, kind in gateway_routes() if kind == "user" and re.search(r"\{(\w+)\}", p)]
+
+
+@pytest.mark.parametrize(("method", "path"), OWNED)
+def test_another_users_object_is_as_absent_as_none(
+    user_a: httpx.Client, user_b: httpx.Client, belongings: dict[str, str], method: str, path: str
+) -> None:
+    bodies = {"/rag/memory/{memory_id}": {"content": "x"}}
+    body = bodies.get(path, {"title": "x"}) if method == "PATCH" else None
+    theirs = re.sub(r"\{(\w+)\}", lambda found: belongings[found.group(1)], path)
+    foreign, absent = (user_b.request(method, each, json=body) for each in (theirs, filled(path)))
+    assert foreign.status_code == absent.status_code == 404
+    assert foreign.json()["detail"] == absent.json()["detail"]
+
+
+def test_ids_in_bodies_are_checked_too(user_b: httpx.Client, belongings: dict[str, str]) -> None:
+    body = {"message": "Go on.", "conversation_id": belongings["conversation_id"]}
+    assert user_b.post("/gemma/chat", json=body).status_code == 404
+
+
+def test_search_never_crosses_users(user_a: httpx.Client, user_b: httpx.Client) -> None:
+    user_a.post("/rag/memory", json={"content": "The canary is called Quetzalcoatl."})
+    assert user_a.post("/rag/search", json={"query": "canary"}).json()
+    for query in ("canary", "Quetzalcoatl", "the canary's name"):
+        assert user_b.post("/rag/search", json={"query": query}).json() == []
+        assert user_b.post("/gemma/chat", json={"message": query, "max_tokens": 1}).json()["citations"] == []
+
+
+def test_no_mass_assignment(platform: Platform, user_b: httpx.Client) -> None:
+    body = {"username": "sneaky", "password": "a long enough pass phrase", "role": "admin"}
+    assert httpx.post(f"{platform.url}/auth/register", json=body).status_code == 422
+    memory = user_b.post("/rag/memory", json={"content": "x"}).json()
+    assert user_b.post("/rag/memory", json=memory).status_code == 422
