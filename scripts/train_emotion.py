@@ -4,8 +4,8 @@
     python scripts/train_emotion.py --data ../shared/data/goemotions --weights models/all-minilm-l6-v2
 
 Needs torch, transformers, onnx, onnxscript, onnxruntime, scikit-learn: not part of the platform, only of this script.
-A run takes some twenty minutes on two cores; `--checkpoint` makes it resumable. `--evaluate` trains nothing: it measures
-the model that is there and writes its figures anew.
+A run takes some twenty minutes on two cores; `--checkpoint` makes it resumable. `--evaluate` trains nothing: it
+measures the model that is there and writes its figures anew.
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 
 
 def cross_fitted_f1(logits: np.ndarray, targets: np.ndarray, folds: int = 5) -> float:
-    """Macro-F1 where the thresholds of every fold were tuned on the other folds: nothing is measured on what tuned it."""
+    """Macro-F1 where the thresholds of every fold were tuned on the other folds."""
     probabilities, chosen = sigmoid(logits), np.zeros_like(targets, dtype=bool)
     fold = np.random.default_rng(0).integers(0, folds, len(targets))
     for each in range(folds):
