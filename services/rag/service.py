@@ -79,8 +79,9 @@ class Library:
         pieces = chunks_of(content, self._settings.passage_chars) or [content]
         return [f"{title}: {piece}" if title and len(pieces) == 1 else piece for piece in pieces]
 
-    async def put_transcript(self, user_id: str, transcript: Transcript) -> Transcript:
-        passages = passages_of(transcript, self._settings.passage_chars)
+    async def put_transcript(self, user_id: str, transcript: Transcript, *, remember: bool = True) -> Transcript:
+        """Stored; found by search where it is to be remembered, else listed and read only."""
+        passages = passages_of(transcript, self._settings.passage_chars) if remember else []
         vectors = await self.embed([passage.text for passage in passages])
         return await self.run(user_id, lambda vault: transcripts.put(vault, transcript, passages, vectors))
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -19,6 +21,7 @@ from shared import engines
 from shared.clients.emotion import EmotionClient
 from shared.clients.gpu_coordinator import CoordinatorClient
 from shared.clients.rag import RagClient
+from shared.errors import ModelNotReady
 from shared.gpu.worker import TaskWorker
 from shared.lifecycle import background
 from shared.schemas.ids import new_id
@@ -28,7 +31,9 @@ from shared.storage import postgres
 from shared.storage.blobs import FileBlobs
 from shared.storage.keyring import PostgresKeyring
 
+log = logging.getLogger(__name__)
 NAME = "transcription"
+LOOK_AGAIN_S = 5.0
 
 
 def create_app(
@@ -36,22 +41,21 @@ def create_app(
 ) -> FastAPI:
     """Without `engine` the one that the settings name is loaded; the databases are those of the settings."""
     settings = settings or Settings()
+    kind = engines.load("speech", BUILTIN, settings.engine)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            app.state.studio = studio = await _studio(settings, app, stack, engine, diarizer)
+            app.state.studio = studio = await _studio(settings, app, stack, diarizer)
             client = await stack.enter_async_context(CoordinatorClient(settings, app.state.identity))
-            worker = TaskWorker(client, {TRANSCRIBE: studio.pipeline.run}, new_id("asr"))
-            async with background(worker.run(), studio.submit_orphans()):
+            worker = TaskWorker(client, {TRANSCRIBE: studio.pipeline.run}, new_id("asr"), concurrency=settings.parallel)
+            async with background(_work(app, worker, engine, lambda: kind(settings)), studio.tidy()):
                 yield
 
     return create_service(NAME, settings, routers=[routes.router], lifespan=lifespan)
 
 
-async def _studio(
-    settings: Settings, app: FastAPI, stack: AsyncExitStack, engine: SpeechEngine | None, diarizer: Diarizer | None
-) -> Studio:
+async def _studio(settings: Settings, app: FastAPI, stack: AsyncExitStack, diarizer: Diarizer | None) -> Studio:
     pool = await postgres.connect(settings.postgres_dsn())
     stack.push_async_callback(pool.close)
     app.state.checks["postgres"] = lambda: postgres.answers(pool)
@@ -63,11 +67,28 @@ async def _studio(
     rag = await stack.enter_async_context(RagClient(settings, identity))
     emotion = await stack.enter_async_context(EmotionClient(settings, identity))
     recordings, blobs = Recordings(pool, keyring), FileBlobs(settings.data_dir / "blobs")
-    speech = engine if engine is not None else await asyncio.to_thread(_engine, settings)
-    pipeline = Pipeline(settings, speech, diarizer, recordings, blobs, keyring, emotion, rag)
+    pipeline = Pipeline(settings, None, diarizer, recordings, blobs, keyring, emotion, rag)
     return Studio(settings, recordings, blobs, keyring, coordinator, rag, pipeline)
 
 
-def _engine(settings: Settings) -> SpeechEngine:
-    found: SpeechEngine = engines.load("speech", BUILTIN, settings.engine)(settings)
-    return found
+async def _work(
+    app: FastAPI, worker: TaskWorker, engine: SpeechEngine | None, make: Callable[[], SpeechEngine]
+) -> None:
+    """For ever. Nothing is claimed before there is a model, so that no upload fails for the want of one."""
+    pipeline: Pipeline = app.state.studio.pipeline
+    app.state.checks["model"] = partial(_model_answers, pipeline)
+    while engine is None:
+        try:
+            engine = await asyncio.to_thread(make)
+        except ModelNotReady as error:
+            log.error(error.detail)
+        except Exception as error:  # whatever a runtime raises over its weights, recordings can still be read
+            log.exception("the speech model cannot be loaded", extra={"kind": type(error).__name__})
+        if engine is None:
+            await asyncio.sleep(LOOK_AGAIN_S)
+    pipeline.use(engine)
+    await worker.run()
+
+
+async def _model_answers(pipeline: Pipeline) -> str:
+    return pipeline.engine.capabilities.model

@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import html
 import io
+import re
 from collections.abc import Callable
 
 from shared.schemas.transcription import ExportFormat, Segment, Transcript
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """A cell that begins so is a formula to a spreadsheet (OWASP, CSV injection)."""
+_BLOCK = re.compile(r"^(\d*)([-+=.)])")
+"""What at the beginning of a line makes a list or a heading of it."""
 
 
 def export(transcript: Transcript, form: ExportFormat) -> tuple[str, str]:
@@ -47,7 +50,8 @@ def _txt(transcript: Transcript) -> str:
 
 def _md(transcript: Transcript) -> str:
     def escaped(text: str) -> str:
-        return "".join(f"\\{c}" if c in "\\`*_{}[]<>#|" else c for c in _one_line(text))
+        line = "".join(f"\\{c}" if c in "\\`*_{}[]<>#|&~" else c for c in _one_line(text))
+        return _BLOCK.sub(r"\1\\\2", line)
 
     lines = [f"# {escaped(transcript.title)}", ""]
     for s in transcript.segments:
@@ -99,7 +103,7 @@ def _csv(transcript: Transcript) -> str:
 
 
 def _cell(text: str) -> str:
-    return f"'{text}" if text.startswith(FORMULA) else text
+    return f"'{text}" if text.lstrip().startswith(FORMULA) else text
 
 
 FORMATS: dict[str, tuple[Callable[[Transcript], str], str]] = {

@@ -40,7 +40,7 @@ class UploadOptions(Request):
         return self
 
 
-def read(fields: Mapping[str, str], able: Capabilities) -> UploadOptions:
+def read(fields: Mapping[str, str], able: Capabilities | None) -> UploadOptions:
     """Checked options of form fields. Raises Invalid naming each field that is wrong."""
     values: dict[str, Any] = {name: value for name, value in fields.items() if value != "" and name != "wait_s"}
     if "tags" in values:
@@ -52,7 +52,7 @@ def read(fields: Mapping[str, str], able: Capabilities) -> UploadOptions:
             FieldError(pointer="/" + "/".join(map(str, each["loc"])), detail=each["msg"]) for each in error.errors()
         ]
         raise Invalid("; ".join(f"{each.pointer}: {each.detail}" for each in found), errors=found) from error
-    if options.language and options.language not in able.languages:
+    if able and options.language and options.language not in able.languages:
         known = ", ".join(sorted(able.languages)[:20])
         raise Invalid(
             f"The model {able.model} understands {known} only; set TRANSCRIPTION_MODEL to a multilingual one for"

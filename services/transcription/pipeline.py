@@ -9,23 +9,28 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
+import numpy as np
+
 from services.transcription import channels as channel_split
 from services.transcription.diarization import assign, speakers_of
-from services.transcription.engines import Diarizer, SpeechEngine
+from services.transcription.engines import Capabilities, Diarizer, SpeechEngine
 from services.transcription.repository import Recording, Recordings
 from services.transcription.settings import Settings
 from shared.audio.decode import RATE_HZ, Decoded, DecodeLimits, Samples, as_float, decode
 from shared.auth.principal import Principal
 from shared.clients.emotion import EmotionClient
 from shared.clients.rag import RagClient
-from shared.errors import NotFound, ProductError
-from shared.gpu.worker import TaskContext
+from shared.errors import Busy, ModelNotReady, NotFound, ProductError, UpstreamUnavailable
+from shared.gpu.worker import TaskCancelled, TaskContext
 from shared.schemas.transcription import (
+    EditTranscript,
     Metadata,
     Models,
     Notice,
@@ -38,7 +43,17 @@ from shared.storage.keyring import Keyring
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
+Labelled = tuple[list[Segment], list[Notice]]
+Stage = Callable[[Recording, list[Segment]], Awaitable[Labelled]]
 BATCH = 128
+MOST_CHARS = 20_000
+"""Of one text, as the emotion service takes it."""
+MOST_ATTEMPTS = 5
+PAUSE_S = 1.0
+EMOTION_S, VAULT_S = 15.0, 120.0
+"""How long a stage waits for a service that does not answer."""
+LOOK_S = 15.0
+"""How far from the ideal place a pause is looked for."""
 SHARE = {"decode": 5.0, "speech": 80.0, "speakers": 88.0, "emotion": 95.0, "vault": 99.0}
 """Percent of the whole at the end of each stage, as it is on CPU where speech takes nearly all of the time."""
 
@@ -49,7 +64,7 @@ class Pipeline:
     def __init__(
         self,
         settings: Settings,
-        engine: SpeechEngine,
+        engine: SpeechEngine | None,
         diarizer: Diarizer | None,
         recordings: Recordings,
         blobs: Blobs,
@@ -57,10 +72,26 @@ class Pipeline:
         emotion: EmotionClient,
         rag: RagClient,
     ) -> None:
-        self._settings, self.engine, self._diarizer = settings, engine, diarizer
+        self._settings, self._engine, self._diarizer = settings, engine, diarizer
         self._recordings, self._blobs, self._keyring = recordings, blobs, keyring
         self._emotion, self._rag = emotion, rag
+        self._emotion_model: str | None = None
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="speech")
+
+    @property
+    def engine(self) -> SpeechEngine:
+        """Raises ModelNotReady."""
+        if self._engine is None:
+            raise ModelNotReady("The speech model is not there; what is uploaded meanwhile waits for it.")
+        return self._engine
+
+    @property
+    def capabilities(self) -> Capabilities | None:
+        """None where there is no model (yet)."""
+        return self._engine.capabilities if self._engine else None
+
+    def use(self, engine: SpeechEngine) -> None:
+        self._engine = engine
 
     async def in_pool(self, work: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._pool, partial(work, *args, **kwargs))
@@ -70,16 +101,33 @@ class Pipeline:
         recording_id, owner = context.task.payload["recording_id"], context.task.payload["owner"]
         recording = await self._recordings.get(recording_id, owner)
         try:
-            transcript = await self._transcript(context, recording)
-        except NotFound:
+            await self._finish(await self._transcript(context, recording), recording)
+        except (TaskCancelled, asyncio.CancelledError):
+            if context.stop is TaskCancelled:
+                await self._recordings.set_status(recording_id, "cancelled")
             raise
         except ProductError as error:
-            if error.status < 500 or context.task.attempt >= 5:
-                await self._recordings.set_status(recording_id, "failed", error.detail)
+            if error.status < 500 or context.task.attempt >= MOST_ATTEMPTS:
+                await self._recordings.set_status(recording_id, "failed", error.detail, error.code)
             raise
+        return {"transcript_id": recording_id}
+
+    async def _finish(self, transcript: Transcript, recording: Recording) -> None:
+        """To the vault; and out of it again where the recording was deleted meanwhile."""
+        user, recording_id = Principal(recording.owner), recording.recording_id
+        remember = recording.options.get("remember", True)
+        await patiently(lambda: self._rag.put_transcript(user, transcript, remember=remember), VAULT_S)
         await self._recordings.set_status(recording_id, "completed")
+        try:
+            latest = (await self._recordings.get(recording_id, recording.owner)).options
+        except NotFound:
+            with suppress(NotFound):
+                await self._rag.delete_transcript(user, recording_id)
+            raise
+        if latest["title"] != transcript.title or latest.get("tags", []) != transcript.tags:
+            edit = EditTranscript(title=latest["title"], tags=latest.get("tags", []))
+            await self._rag.edit_transcript(user, recording_id, edit)
         await self._recordings.drop_parts(recording_id)
-        return {"transcript_id": transcript.transcript_id}
 
     async def _transcript(self, context: TaskContext, recording: Recording) -> Transcript:
         began, options = time.monotonic(), recording.options
@@ -89,24 +137,30 @@ class Pipeline:
         if sound.truncated:
             detail = "The file breaks off or is damaged; what could be decoded was transcribed."
             notices.append(Notice(code="audio_truncated", detail=detail))
+        if options.get("hotwords") and not self.engine.capabilities.hotwords:
+            detail = f"{self.engine.capabilities.model} takes no hotwords, so they were not used."
+            notices.append(Notice(code="hotwords_ignored", detail=detail))
         await self._recordings.set_facts(recording.recording_id, sound.duration_s, sound.channels)
         await context.progress("speech", SHARE["decode"])
         segments, language = await self._speech(context, recording, signals)
+        if not segments:
+            notices.append(Notice(code="no_speech", detail="No speech was found in this recording."))
         await context.progress("speakers", SHARE["speech"])
         names: dict[str, str] = {}
         if len(signals) > 1:
-            names = channel_split.labels(len(signals), options.get("channel_labels"))
-        elif options["diarize"]:
-            segments, found = await self._speakers(signals[0], segments, options)
+            names, found = channel_split.labels(len(signals), options.get("channel_labels"))
+            notices += found
+        elif options["diarize"] and segments:
+            segments, found = await self._kept(recording, "speakers", segments, partial(self._speakers, signals[0]))
             notices += found
         await context.progress("emotion", SHARE["speakers"])
-        emotion_model = None
         if options["emotion"] and segments:
-            segments, emotion_model, found = await self._emotions(recording.owner, segments)
+            segments, found = await self._kept(recording, "emotion", segments, self._emotions)
             notices += found
         await context.progress("vault", SHARE["emotion"])
         took_s = time.monotonic() - began
-        transcript = Transcript(
+        options = (await self._recordings.get(recording.recording_id, recording.owner)).options
+        return Transcript(
             transcript_id=recording.recording_id,
             status="completed",
             title=options["title"],
@@ -126,12 +180,25 @@ class Pipeline:
                 realtime_factor=round(took_s / max(sound.duration_s, 0.001), 4),
                 models=Models(
                     asr=self.engine.capabilities.model,
-                    speaker=self._diarizer.model if self._diarizer and options["diarize"] else None,
-                    emotion=emotion_model,
+                    speaker=self._diarizer.model if self._diarizer and options["diarize"] and not names else None,
+                    emotion=self._emotion_model if any(each.emotion for each in segments) else None,
                 ),
             ),
         )
-        return await self._rag.put_transcript(Principal(recording.owner), transcript)
+
+    async def _kept(self, recording: Recording, stage: str, segments: list[Segment], work: Stage) -> Labelled:
+        """What `work` makes of the segments; what an earlier run made of them where there was one."""
+        saved = await self._recordings.parts(recording, stage)
+        if saved:
+            found = [Segment.model_validate(each) for each in saved[0]["segments"]]
+            return found, [Notice.model_validate(each) for each in saved[0]["notices"]]
+        labelled, notices = await work(recording, segments)
+        value = {
+            "segments": [each.model_dump() for each in labelled],
+            "notices": [each.model_dump() for each in notices],
+        }
+        await self._recordings.put_part(recording, stage, 0, value)
+        return labelled, notices
 
     async def _decoded(self, recording: Recording) -> Decoded:
         key = await self._keyring.data_key(recording.owner)
@@ -144,11 +211,7 @@ class Pipeline:
         """All chunks of all channels; those that an earlier run saved are not done again."""
         options = recording.options
         saved = await self._recordings.parts(recording, "speech")
-        plan = [
-            (channel, start, end)
-            for channel, signal in enumerate(signals)
-            for start, end in await self.in_pool(cuts, self.engine, signal, self._settings.chunk_s)
-        ]
+        plan = await self._plan(recording, signals)
         began, fresh = time.monotonic(), 0
         for part, (channel, start, end) in enumerate(plan):
             if part not in saved:
@@ -164,19 +227,30 @@ class Pipeline:
             eta_s = (time.monotonic() - began) / max(fresh, 1) * (len(plan) - part - 1)
             percent = SHARE["decode"] + (SHARE["speech"] - SHARE["decode"]) * share
             await context.progress("speech", percent, round(eta_s, 1), {"part": part})
-        segments = [Segment.model_validate(each) for part in sorted(saved) for each in saved[part]["segments"]]
+        segments = [Segment.model_validate(each) for part in range(len(plan)) for each in saved[part]["segments"]]
         segments.sort(key=lambda each: (each.start_s, each.channel))
-        return segments, saved[0]["language"] if saved else None
+        return segments, most_spoken([saved[part] for part in range(len(plan))])
 
-    async def _speakers(
-        self, signal: Samples, segments: list[Segment], options: dict[str, Any]
-    ) -> tuple[list[Segment], list[Notice]]:
+    async def _plan(self, recording: Recording, signals: list[Samples]) -> list[tuple[int, int, int]]:
+        """(channel, first sample, end) of each chunk; kept, since saved chunks are numbered by it."""
+        saved = await self._recordings.parts(recording, "plan")
+        if not saved:
+            plan = [
+                [channel, start, end]
+                for channel, signal in enumerate(signals)
+                for start, end in await self.in_pool(cuts, self.engine, signal, self._settings.chunk_s)
+            ]
+            await self._recordings.put_part(recording, "plan", 0, plan)
+            saved = {0: plan}
+        return [(channel, start, end) for channel, start, end in saved[0]]
+
+    async def _speakers(self, signal: Samples, recording: Recording, segments: list[Segment]) -> Labelled:
         if self._diarizer is None:
             detail = (
                 "No speaker model is installed, so everything is under one speaker; stereo is told apart by channel."
             )
             return segments, [Notice(code="diarization_unavailable", detail=detail)]
-        hints = {name: options.get(name) for name in ("num_speakers", "min_speakers", "max_speakers")}
+        hints = {name: recording.options.get(name) for name in ("num_speakers", "min_speakers", "max_speakers")}
         try:
             turns = await self.in_pool(self._diarizer.diarize, as_float(signal), **hints)
         except Exception as error:  # a failed late stage must not cost the transcript
@@ -185,34 +259,63 @@ class Pipeline:
             return segments, [Notice(code="diarization_failed", detail=detail)]
         return assign(segments, turns), []
 
-    async def _emotions(self, owner: str, segments: list[Segment]) -> tuple[list[Segment], str | None, list[Notice]]:
-        user, found, model = Principal(owner), [], None
+    async def _emotions(self, recording: Recording, segments: list[Segment]) -> Labelled:
+        user, found = Principal(recording.owner), []
+        texts = [each.text[:MOST_CHARS] for each in segments]
         try:
-            for at in range(0, len(segments), BATCH):
-                batch = await self._emotion.batch(user, [each.text for each in segments[at : at + BATCH]])
-                model = batch.model
-                found += [each.emotions[0] for each in batch.results]
-        except ProductError:
+            for at in range(0, len(texts), BATCH):
+                ask = partial(self._emotion.batch, user, texts[at : at + BATCH])
+                batch = await patiently(ask, EMOTION_S)
+                self._emotion_model = batch.model
+                found += [
+                    SpanEmotion(label=each.emotions[0].label, score=each.emotions[0].score) for each in batch.results
+                ]
+            return [s.model_copy(update={"emotion": e}) for s, e in zip(segments, found, strict=True)], []
+        except (ProductError, ValueError):  # a failed late stage must not cost the transcript
             detail = "The emotion service did not answer; the transcript has no emotions."
-            return segments, None, [Notice(code="emotion_unavailable", detail=detail)]
-        spans = [SpanEmotion(label=each.label, score=each.score) for each in found]
-        return [s.model_copy(update={"emotion": e}) for s, e in zip(segments, spans, strict=True)], model, []
+            return segments, [Notice(code="emotion_unavailable", detail=detail)]
+
+
+async def patiently(work: Callable[[], Awaitable[Result]], most_s: float) -> Result:
+    """The answer of a service that may be starting anew; its refusal after `most_s` seconds."""
+    deadline = time.monotonic() + most_s
+    while True:
+        try:
+            return await work()
+        except (Busy, UpstreamUnavailable):
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(PAUSE_S)
+
+
+def most_spoken(parts: Sequence[Mapping[str, Any]]) -> str | None:
+    """The language of most of the text; silence has none to say."""
+    count: Counter[str] = Counter()
+    for part in parts:
+        count[part["language"]] += sum(len(each["text"]) for each in part["segments"])
+    return count.most_common(1)[0][0] if count else None
 
 
 def cuts(engine: SpeechEngine, signal: Samples, chunk_s: float) -> list[tuple[int, int]]:
-    """Sample ranges of about `chunk_s`, cut in the middle of pauses so that no word is halved."""
-    total = len(signal)
-    if total <= 1.5 * chunk_s * RATE_HZ:
-        return [(0, total)]
-    middles = [int((start + end) / 2 * RATE_HZ) for start, end in engine.pauses(as_float(signal))]
+    """Sample ranges of about `chunk_s`, cut in pauses so that no word is halved."""
+    total, chunk = len(signal), int(chunk_s * RATE_HZ)
     found, begin = [], 0
-    while total - begin > 1.5 * chunk_s * RATE_HZ:
-        goal = begin + int(chunk_s * RATE_HZ)
-        near = [at for at in middles if begin + chunk_s * RATE_HZ / 2 < at < goal + chunk_s * RATE_HZ / 2]
-        end = min(near, key=lambda at: abs(at - goal)) if near else goal
+    while total - begin > 1.5 * chunk:
+        end = _pause_near(engine, signal, begin + chunk, min(int(LOOK_S * RATE_HZ), chunk // 2))
         found.append((begin, end))
         begin = end
     return [*found, (begin, total)]
+
+
+def _pause_near(engine: SpeechEngine, signal: Samples, goal: int, reach: int) -> int:
+    """The middle of the nearest pause; where nobody stops to breathe, the quietest moment."""
+    window = signal[goal - reach : goal + reach]
+    middles = [int((start + end) / 2 * RATE_HZ) for start, end in engine.pauses(as_float(window))]
+    if middles:
+        return goal - reach + min(middles, key=lambda at: abs(at - reach))
+    size = RATE_HZ // 20
+    levels = np.abs(as_float(window[: len(window) // size * size]).reshape(-1, size)).mean(axis=1)
+    return goal - reach + int(levels.argmin()) * size + size // 2
 
 
 def _moved(segment: Segment, offset_s: float, channel: int) -> Segment:

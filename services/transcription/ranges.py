@@ -15,6 +15,8 @@ def parse(header: str | None, size: int) -> tuple[int, int] | None:
     if found is None or found.groups() == ("", ""):
         return None
     first, last = found.groups()
+    if first and last and int(last) < int(first):
+        return None  # not valid, so to be ignored (section 14.1.1)
     if not first:
         start, end = max(0, size - int(last)), size
     else:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
 from shared.crypto.envelope import seal, unseal
 from shared.errors import NotFound
+from shared.schemas.ids import id_pattern
 from shared.storage.keyring import Keyring
 from shared.storage.postgres import Pool, in_our_words
+
+DELETING = "deleting"
+_ID = re.compile(id_pattern("rec"))
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,7 @@ class Recording:
     duration_s: float | None
     channels: int | None
     error: str | None
+    error_code: str | None
     created_at: datetime
 
 
@@ -54,20 +60,35 @@ class Recordings:
             )
 
     async def get(self, recording_id: str, owner: str) -> Recording:
-        """Raises NotFound, also for another owner's."""
-        with in_our_words():
-            row = await self._pool.fetchrow(
-                "SELECT * FROM recording WHERE recording_id = $1 AND owner = $2", recording_id, owner
-            )
-        if row is None:
+        """Raises NotFound, also for another owner's and for one that is being deleted."""
+        row = await self._row(recording_id, owner)
+        if row is None or row["status"] == DELETING:
             raise NotFound
         return await self._opened(row)
+
+    async def status(self, recording_id: str, owner: str) -> str:
+        """Its state alone, for those who ask often. Raises NotFound."""
+        with in_our_words():
+            found = await self._pool.fetchval(
+                "SELECT status FROM recording WHERE recording_id = $1 AND owner = $2", recording_id, owner
+            )
+        if found is None or found == DELETING:
+            raise NotFound
+        return str(found)
+
+    async def _row(self, recording_id: str, owner: str) -> Any:
+        if not _ID.match(recording_id):
+            return None
+        with in_our_words():
+            return await self._pool.fetchrow(
+                "SELECT * FROM recording WHERE recording_id = $1 AND owner = $2", recording_id, owner
+            )
 
     async def unfinished(self, owner: str, limit: int, before: str | None) -> list[Recording]:
         """Those that are not in the vault (yet), newest first."""
         with in_our_words():
             rows = await self._pool.fetch(
-                "SELECT * FROM recording WHERE owner = $1 AND status <> 'completed'"
+                "SELECT * FROM recording WHERE owner = $1 AND status NOT IN ('completed', 'deleting')"
                 " AND ($2::text IS NULL OR recording_id < $2) ORDER BY recording_id DESC LIMIT $3",
                 owner,
                 before,
@@ -90,32 +111,67 @@ class Recordings:
 
     async def set_facts(self, recording_id: str, duration_s: float, channels: int) -> None:
         await self._execute(
-            "UPDATE recording SET status = 'processing', error = NULL, duration_s = $2, channels = $3"
-            " WHERE recording_id = $1",
+            "UPDATE recording SET status = 'processing', error = NULL, error_code = NULL, duration_s = $2,"
+            " channels = $3 WHERE recording_id = $1 AND status <> 'deleting'",
             recording_id,
             duration_s,
             channels,
         )
 
-    async def set_status(self, recording_id: str, status: str, error: str | None = None) -> None:
+    async def set_status(
+        self, recording_id: str, status: str, error: str | None = None, error_code: str | None = None
+    ) -> None:
         await self._execute(
-            "UPDATE recording SET status = $2, error = $3, finished_at = now() WHERE recording_id = $1",
+            "UPDATE recording SET status = $2, error = $3, error_code = $4, finished_at = now()"
+            " WHERE recording_id = $1 AND status <> 'deleting' AND ($2 = 'completed' OR status <> 'completed')",
             recording_id,
             status,
             error,
+            error_code,
         )
+
+    async def set_deleting(self, recording_id: str, owner: str) -> None:
+        """From now on nobody finds it and no stage can save; what the user wrote of it and its parts are gone."""
+        with in_our_words():
+            async with self._pool.acquire() as connection, connection.transaction():
+                await connection.execute(
+                    "UPDATE recording SET status = 'deleting', sealed = '', finished_at = now()"
+                    " WHERE recording_id = $1 AND owner = $2",
+                    recording_id,
+                    owner,
+                )
+                await connection.execute("DELETE FROM recording_part WHERE recording_id = $1", recording_id)
+
+    async def is_deleting(self, recording_id: str, owner: str) -> bool:
+        row = await self._row(recording_id, owner)
+        return row is not None and row["status"] == DELETING
+
+    async def deleting(self, older_than_s: float) -> list[tuple[str, str]]:
+        """(recording id, owner) of deletions that no worker can disturb any more."""
+        with in_our_words():
+            rows = await self._pool.fetch(
+                "SELECT recording_id, owner FROM recording WHERE status = 'deleting'"
+                " AND finished_at < now() - make_interval(secs => $1) LIMIT 100",
+                older_than_s,
+            )
+        return [(row["recording_id"], row["owner"]) for row in rows]
 
     async def set_options(self, recording: Recording, options: Mapping[str, Any]) -> None:
         key = await self._keyring.data_key(recording.owner)
         sealed = seal(key, json.dumps(dict(options)).encode(), recording.recording_id.encode())
-        await self._execute("UPDATE recording SET sealed = $2 WHERE recording_id = $1", recording.recording_id, sealed)
+        await self._execute(
+            "UPDATE recording SET sealed = $2 WHERE recording_id = $1 AND status <> 'deleting'",
+            recording.recording_id,
+            sealed,
+        )
 
     async def put_part(self, recording: Recording, stage: str, part: int, value: Any) -> None:
         """What a stage made; the same part again replaces it."""
         key = await self._keyring.data_key(recording.owner)
         name = f"{recording.recording_id}/{stage}/{part}".encode()
         await self._execute(
-            "INSERT INTO recording_part VALUES ($1, $2, $3, $4)"
+            "INSERT INTO recording_part SELECT $1, $2, $3, $4"
+            " WHERE EXISTS (SELECT 1 FROM recording WHERE recording_id = $1 AND status <> 'deleting' FOR SHARE)"
             " ON CONFLICT (recording_id, stage, part) DO UPDATE SET sealed = excluded.sealed",
             recording.recording_id,
             stage,
@@ -150,5 +206,5 @@ class Recordings:
     async def _opened(self, row: Mapping[str, Any]) -> Recording:
         key = await self._keyring.data_key(row["owner"])
         options = json.loads(unseal(key, row["sealed"], row["recording_id"].encode()))
-        names = ("recording_id", "owner", "status", "job_id", "size_bytes", "duration_s", "channels", "error")
-        return Recording(**{name: row[name] for name in names}, options=options, created_at=row["created_at"])
+        names = [each.name for each in fields(Recording) if each.name != "options"]
+        return Recording(**{name: row[name] for name in names}, options=options)

@@ -12,8 +12,8 @@ from services.transcription import exports, ranges
 from services.transcription.service import Studio
 from services.transcription.uploads import MultipartBody
 from shared.auth.dependencies import ForUser, FromService
-from shared.errors import AudioUnreadable, Conflict, Invalid
-from shared.etags import mark
+from shared.errors import AudioUnreadable, Conflict, Invalid, ProductError, from_problem
+from shared.etags import IfMatch, mark
 from shared.schemas.transcription import (
     ClipTranscript,
     EditTranscript,
@@ -78,9 +78,10 @@ def _wait_of(field: str | None, query: float) -> float:
         raise Invalid("/wait_s: a number of seconds from 0 to 300") from error
 
 
-def _why(transcript: Transcript) -> AudioUnreadable:
+def _why(transcript: Transcript) -> ProductError:
     """A file that is no audio is the sender's error; the recording stays, so that nothing sent is lost."""
-    return AudioUnreadable(f"{transcript.error} It is kept as {transcript.transcript_id}; delete it or send another.")
+    detail = f"{transcript.error} It is kept as {transcript.transcript_id}; delete it or send another."
+    return from_problem({"code": transcript.error_code or AudioUnreadable.code, "detail": detail}, status=422)
 
 
 @router.post("/clip")
@@ -134,8 +135,8 @@ async def edit(
 
 
 @router.delete("/{transcript_id}", status_code=204)
-async def delete(transcript_id: str, user: ForUser, studio: TheStudio, if_match: Conditions) -> None:
-    await studio.delete(user, transcript_id, if_match)
+async def delete(transcript_id: str, user: ForUser, studio: TheStudio, expected: IfMatch) -> None:
+    await studio.delete(user, transcript_id, expected)
 
 
 @router.get("/{transcript_id}/audio")
@@ -146,13 +147,13 @@ async def audio(
     range_: Annotated[str | None, Header(alias="range")] = None,
 ) -> StreamingResponse:
     """The original bytes, whole or by range."""
-    recording, size = await studio.audio(user, transcript_id)
+    size, media_type = await studio.audio(user, transcript_id)
     wanted = ranges.parse(range_, size)
     start, end = wanted or (0, size)
     headers = {
         "Accept-Ranges": "bytes",
         "Content-Length": str(end - start),
-        "ETag": f'"{recording.recording_id}"',
+        "ETag": f'"{transcript_id}"',
         "Content-Disposition": "inline",
         "X-Content-Type-Options": "nosniff",
     }
@@ -162,14 +163,8 @@ async def audio(
         studio.audio_bytes(user, transcript_id, start, end),
         status_code=206 if wanted else 200,
         headers=headers,
-        media_type=_media_type(recording.options.get("content_type")),
+        media_type=media_type,
     )
-
-
-def _media_type(claimed: str | None) -> str:
-    """Only audio types go back as claimed: a browser must never run what somebody uploaded."""
-    kind = (claimed or "").split(";")[0].strip().lower()
-    return kind if kind.startswith(("audio/", "video/")) and kind.isascii() else "application/octet-stream"
 
 
 @router.get("/{transcript_id}/export")

@@ -14,10 +14,11 @@ from services.transcription.repository import Recording, Recordings
 from services.transcription.settings import Settings
 from services.transcription.uploads import MultipartBody
 from shared.audio.decode import DecodeLimits, as_float, decode
+from shared.audio.media_types import HEAD_BYTES, media_type_of
 from shared.auth.principal import Principal
 from shared.clients.gpu_coordinator import CoordinatorClient
 from shared.clients.rag import RagClient
-from shared.errors import AudioUnreadable, NotFound, ProductError, TooLarge
+from shared.errors import AudioUnreadable, NotFound, PreconditionFailed, ProductError, TooLarge
 from shared.schemas.coordinator import SubmitTask
 from shared.schemas.ids import new_id
 from shared.schemas.transcription import (
@@ -35,7 +36,10 @@ from shared.storage.keyring import Keyring
 
 log = logging.getLogger(__name__)
 TRANSCRIBE = "transcribe"
-POLL_S = 0.2
+TIDY_S = 15.0
+DELETE_S = 120.0
+"""How long a deletion is kept open for a worker that has not noticed yet; leases end long before."""
+CLIP_S = 600.0
 TERMINAL = ("completed", "failed", "cancelled")
 
 
@@ -65,7 +69,7 @@ class Studio:
             info = await self._blobs.write(user.user_id, recording_id, key, chunks, max_bytes=most)
             if info.size_bytes == 0:
                 raise AudioUnreadable("The file is empty.")
-            options = upload_options.read(body.fields, self.pipeline.engine.capabilities)
+            options = upload_options.read(body.fields, self.pipeline.capabilities)
             values = options.model_dump() | {"filename": body.filename, "content_type": body.content_type}
             values["title"] = options.title or _title_of(body.filename)
             await self._recordings.add(
@@ -78,8 +82,11 @@ class Studio:
         return UploadAccepted(transcript_id=recording_id, job_id=job_id, status="queued")
 
     async def _discard(self, owner: str, recording_id: str) -> None:
-        await self._recordings.delete(recording_id, owner)
-        await self._blobs.delete(owner, recording_id)
+        """Whatever there is of it by now; the error that led here is the one to tell."""
+        with suppress(ProductError):
+            await self._blobs.delete(owner, recording_id)
+        with suppress(ProductError):
+            await self._recordings.delete(recording_id, owner)
 
     async def _submit(self, recording_id: str, owner: str) -> str:
         task = await self._coordinator.submit(
@@ -93,25 +100,31 @@ class Studio:
         await self._recordings.set_job(recording_id, task.task_id)
         return task.task_id
 
-    async def submit_orphans(self) -> None:
-        """For ever: uploads whose process died between the row and the task get their task."""
+    async def tidy(self) -> None:
+        """For ever: what a dead process left half done is done, uploads without a task and deletions."""
         while True:
             try:
                 for recording_id, owner in await self._recordings.without_job(older_than_s=30):
                     await self._submit(recording_id, owner)
+                for recording_id, owner in await self._recordings.deleting(older_than_s=DELETE_S):
+                    await self._erase(Principal(owner), recording_id)
+                    await self._recordings.delete(recording_id, owner)
             except ProductError:
-                log.warning("could not look for uploads without a task")
-            await asyncio.sleep(15)
+                log.warning("tidying up was put off")
+            except Exception as error:  # a bug here must not end the tidying for good
+                log.exception("tidying up failed", extra={"kind": type(error).__name__})
+            await asyncio.sleep(TIDY_S)
 
     async def wait(self, user: Principal, recording_id: str, wait_s: float) -> Transcript:
         """The transcript once it is finished, or as it is after `wait_s` seconds."""
-        deadline = asyncio.get_running_loop().time() + wait_s
+        began = asyncio.get_running_loop().time()
         while True:
-            recording = await self._recordings.get(recording_id, user.user_id)
-            left_s = deadline - asyncio.get_running_loop().time()
-            if recording.status in TERMINAL or left_s <= 0:
+            status = await self._recordings.status(recording_id, user.user_id)
+            passed_s = asyncio.get_running_loop().time() - began
+            if status in TERMINAL or passed_s >= wait_s:
                 return await self.get(user, recording_id)
-            await asyncio.sleep(min(POLL_S, left_s))
+            # Short recordings are looked at often, long ones now and then.
+            await asyncio.sleep(min(max(0.05, passed_s / 20), 1.0, wait_s - passed_s))
 
     async def get(self, user: Principal, recording_id: str) -> Transcript:
         recording = await self._recordings.get(recording_id, user.user_id)
@@ -121,18 +134,23 @@ class Studio:
         return await self._unfinished(recording, status)
 
     async def _status(self, user: Principal, recording: Recording) -> tuple[Any, str | None]:
-        """The queue knows of a cancelled or dead task what the row cannot."""
-        if recording.job_id is None or recording.status == "failed":
-            return recording.status, recording.error
+        """The queue knows of a cancelled, dead or repeated task what the row cannot."""
+        known = recording.status, recording.error
+        if recording.job_id is None:
+            return known
         try:
             job = await self._coordinator.job(user, recording.job_id)
         except ProductError:
-            return recording.status, recording.error
+            return known
+        if job.state == "queued":
+            return "queued", None
         if job.state == "cancelled":
-            return "cancelled", None
-        if job.state in ("failed", "dead"):
-            return "failed", job.error
-        return recording.status, recording.error
+            known = "cancelled", None
+        elif job.state in ("failed", "dead"):
+            known = "failed", recording.error or job.error
+        if known[0] != recording.status:
+            await self._recordings.set_status(recording.recording_id, *known)
+        return known
 
     async def _unfinished(self, recording: Recording, status: tuple[Any, str | None]) -> Transcript:
         """What there is so far: the text of the chunks that are done."""
@@ -151,6 +169,7 @@ class Studio:
             tags=recording.options.get("tags", []),
             job_id=recording.job_id,
             error=status[1],
+            error_code=recording.error_code if status[0] == "failed" else None,
             segments=segments,
             metadata=Metadata(),
         )
@@ -164,7 +183,8 @@ class Studio:
         if not any(filters.values()):
             done = {each.transcript_id for each in found}
             waiting = await self._recordings.unfinished(user.user_id, limit + 1, cursor)
-            found = found + [await self._summary(user, each) for each in waiting if each.recording_id not in done]
+            new = [self._summary(user, each) for each in waiting if each.recording_id not in done]
+            found = found + list(await asyncio.gather(*new))
         found.sort(key=lambda each: each.transcript_id, reverse=True)
         more = finished.has_more or len(found) > limit
         page = found[:limit]
@@ -194,20 +214,37 @@ class Studio:
             return await self.get(user, recording_id)
         return await self._rag.edit_transcript(user, recording_id, edit, headers)
 
-    async def delete(self, user: Principal, recording_id: str, headers: Mapping[str, str]) -> None:
-        """Gone means gone: work in hand, text and vectors, audio, row; in an order that can be redone."""
-        recording = await self._recordings.get(recording_id, user.user_id)
-        if recording.job_id is not None and recording.status not in TERMINAL:
-            await self._coordinator.cancel(user, recording.job_id)
-        with suppress(NotFound):
-            await self._rag.delete_transcript(user, recording_id, headers)
-        await self._blobs.delete(user.user_id, recording_id)
-        await self._recordings.delete(recording_id, user.user_id)
+    async def delete(self, user: Principal, recording_id: str, expected: int | None) -> None:
+        """Gone means gone: the work in hand, the audio, the text and vectors, the row.
 
-    async def audio(self, user: Principal, recording_id: str) -> tuple[Recording, int]:
-        """The recording and the size of its audio in bytes."""
+        What a crash or a dead service leaves undone, `tidy` does; a worker that is still at it saves nothing more.
+        """
+        if await self._recordings.is_deleting(recording_id, user.user_id):
+            await self._erase(user, recording_id)
+            return
         recording = await self._recordings.get(recording_id, user.user_id)
-        return recording, await self._blobs.size(user.user_id, recording_id)
+        if expected is not None and (await self.get(user, recording_id)).revision != expected:
+            raise PreconditionFailed
+        working = recording.job_id is not None and recording.status not in TERMINAL
+        await self._recordings.set_deleting(recording_id, user.user_id)
+        if working and recording.job_id is not None:
+            with suppress(ProductError):
+                await self._coordinator.cancel(user, recording.job_id)
+        await self._erase(user, recording_id)
+        if not working:
+            await self._recordings.delete(recording_id, user.user_id)
+
+    async def _erase(self, user: Principal, recording_id: str) -> None:
+        await self._blobs.delete(user.user_id, recording_id)
+        with suppress(NotFound):
+            await self._rag.delete_transcript(user, recording_id)
+
+    async def audio(self, user: Principal, recording_id: str) -> tuple[int, str]:
+        """Size in bytes and media type of what was uploaded."""
+        await self._recordings.status(recording_id, user.user_id)
+        size = await self._blobs.size(user.user_id, recording_id)
+        head = b"".join([each async for each in self.audio_bytes(user, recording_id, 0, HEAD_BYTES)])
+        return size, media_type_of(head)
 
     async def audio_bytes(self, user: Principal, recording_id: str, start: int, end: int) -> AsyncIterator[bytes]:
         key = await self._keyring.data_key(user.user_id)
@@ -216,19 +253,20 @@ class Studio:
 
     async def clip(self, body: MultipartBody) -> ClipTranscript:
         """Speech to text of a short clip, nothing kept."""
-        data = b""
+        data = bytearray()
         async for chunk in body.file("file", "audio", "audio_file"):
             data += chunk
             if len(data) > self._settings.clip_bytes:
                 raise TooLarge(f"A clip may have {self._settings.clip_bytes} bytes; upload longer ones as recordings.")
-        sound = await decode(data, limits=DecodeLimits(max_s=600))
-        heard = await self.pipeline.in_pool(self.pipeline.engine.transcribe, as_float(sound.mono()))
+        engine = self.pipeline.engine
+        sound = await decode(bytes(data), limits=DecodeLimits(max_s=CLIP_S))
+        heard = await self.pipeline.in_pool(engine.transcribe, as_float(sound.mono()))
         return ClipTranscript(
             text=" ".join(each.text for each in heard.segments),
             language=heard.language,
             duration_s=sound.duration_s,
             segments=heard.segments,
-            model=self.pipeline.engine.capabilities.model,
+            model=engine.capabilities.model,
         )
 
     async def delete_owner(self, owner: str) -> None:

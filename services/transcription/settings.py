@@ -31,6 +31,8 @@ class Settings(ServiceSettings):
     """Width of the search: 1 is greedy; 5 is about one point better and half as fast."""
     chunk_s: float = 120.0
     """Length that a chunk aims at, in seconds; work is saved, and may be cancelled, after each."""
+    parallel: int = 2
+    """Recordings worked on at once; their chunks take turns on the one model, so a short one need not wait."""
     max_upload_bytes: int = 1024**3
     """Largest file taken, in bytes."""
     max_duration_s: float = 4 * 3600.0

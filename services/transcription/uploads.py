@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from python_multipart import MultipartParser
-from python_multipart.exceptions import MultipartParseError
+from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
+from starlette.requests import ClientDisconnect
 
 from shared.errors import BadRequest, Invalid, TooLarge, UnsupportedMedia
 from shared.schemas.problem import FieldError
@@ -17,7 +18,7 @@ MAX_FIELDS = 50
 
 
 class MultipartBody:
-    """`async for chunk in body.file("file")` gives the file; `body.fields` is whole once `finish()` returned."""
+    """`async for chunk in body.file("file")` gives the file; `body.fields` is whole once that has ended."""
 
     def __init__(self, content_type: str, stream: AsyncIterator[bytes]) -> None:
         kind, parameters = parse_options_header(content_type)
@@ -28,12 +29,16 @@ class MultipartBody:
         self.filename: str | None = None
         self.content_type: str | None = None
         self._stream = stream
-        self._parser = MultipartParser(boundary, self._callbacks())
+        try:
+            self._parser = MultipartParser(boundary, self._callbacks())
+        except FormParserError as error:
+            raise BadRequest("The boundary of the multipart body is too long.") from error
+        self._whole = False
         self._events: list[tuple[str, Any]] = []
         self._header: list[bytes] = [b"", b""]
         self._headers: dict[bytes, bytes] = {}
         self._field: str | None = None
-        self._value = b""
+        self._value = bytearray()
 
     def _callbacks(self) -> Any:
         return {
@@ -44,7 +49,11 @@ class MultipartBody:
             "on_headers_finished": self._headers_finished,
             "on_part_data": lambda data, start, end: self._events.append(("data", data[start:end])),
             "on_part_end": lambda: self._events.append(("end", None)),
+            "on_end": self._end,
         }
+
+    def _end(self) -> None:
+        self._whole = True
 
     def _part_begin(self) -> None:
         self._headers, self._header = {}, [b"", b""]
@@ -61,16 +70,18 @@ class MultipartBody:
         self._events.append(("begin", (options, self._headers.get(b"content-type"))))
 
     async def _next_events(self) -> AsyncIterator[tuple[str, Any]]:
-        async for chunk in self._stream:
-            if not chunk:
-                continue
-            try:
+        try:
+            async for chunk in self._stream:
                 self._parser.write(chunk)
-            except MultipartParseError as error:
-                raise BadRequest("The multipart body is malformed.") from error
-            events, self._events = self._events, []
-            for event in events:
-                yield event
+                events, self._events = self._events, []
+                for event in events:
+                    yield event
+        except FormParserError as error:
+            raise BadRequest("The multipart body is malformed.") from error
+        except ClientDisconnect as error:
+            raise BadRequest("The upload broke off.") from error
+        if not self._whole:
+            raise BadRequest("The multipart body breaks off before its end.")
 
     async def file(self, *names: str) -> AsyncIterator[bytes]:
         """The bytes of the one file; fields before and after it are collected on the way. Raises Invalid without it."""
@@ -100,7 +111,7 @@ class MultipartBody:
             return True
         if len(self.fields) >= MAX_FIELDS:
             raise Invalid("The form has too many fields.")
-        self._field, self._value = name, b""
+        self._field, self._value = name, bytearray()
         return False
 
     def _collect(self, what: str, value: Any) -> None:
@@ -111,5 +122,5 @@ class MultipartBody:
             if len(self._value) > MAX_FIELD_BYTES:
                 raise TooLarge(f"The field {self._field[:50]!r} is too long.")
         else:
-            self.fields[self._field] = self._value.decode("utf-8", "replace")
+            self.fields[self._field] = bytes(self._value).decode("utf-8", "replace")
             self._field = None

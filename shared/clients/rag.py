@@ -49,10 +49,12 @@ class RagClient(ServiceClient):
     async def forget(self, user: Principal, memory_id: str, headers: Mapping[str, str] | None = None) -> None:
         await self.json("DELETE", f"/rag/memory/{memory_id}", user=user, headers=headers)
 
-    async def put_transcript(self, user: Principal, transcript: Transcript) -> Transcript:
-        """Durable and searchable when it returns."""
+    async def put_transcript(self, user: Principal, transcript: Transcript, *, remember: bool = True) -> Transcript:
+        """Durable when it returns, and searchable unless it is not to be remembered."""
         path, body = f"/rag/transcripts/{transcript.transcript_id}", transcript.model_dump(mode="json")
-        return Transcript.model_validate(await self.json("PUT", path, user=user, body=body, deadline_s=300))
+        params = {"remember": "true" if remember else "false"}
+        found = await self.json("PUT", path, user=user, body=body, params=params, deadline_s=300)
+        return Transcript.model_validate(found)
 
     async def transcript(self, user: Principal, transcript_id: str) -> Transcript:
         return Transcript.model_validate(await self.json("GET", f"/rag/transcripts/{transcript_id}", user=user))

@@ -99,6 +99,8 @@ class Transcript(Wire):
     """The job that makes or made it; `GET /jobs/{job_id}` shows its progress."""
     error: str | None = None
     """Why it failed, for a reader."""
+    error_code: str | None = None
+    """The same for a program: a `code` as in an error's answer."""
     speakers: list[Speaker] = Field(default_factory=list)
     segments: list[Segment] = Field(default_factory=list)
     warnings: list[Notice] = Field(default_factory=list)

@@ -21,11 +21,13 @@ Word = Annotated[str | None, Query(max_length=200)]
 
 
 @router.put("/{transcript_id}")
-async def put(transcript_id: RecordingId, transcript: Transcript, user: ForUser, library: TheLibrary) -> Transcript:
-    """Store or replace; durable when answered, and then found by search."""
+async def put(
+    transcript_id: RecordingId, transcript: Transcript, user: ForUser, library: TheLibrary, remember: bool = True
+) -> Transcript:
+    """Store or replace; durable when answered, and then found by search unless `remember` is false."""
     if transcript.transcript_id != transcript_id:
         raise Invalid("The id in the body is not the id in the address.")
-    return await library.put_transcript(user.user_id, transcript)
+    return await library.put_transcript(user.user_id, transcript, remember=remember)
 
 
 @router.get("")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from faster_whisper import WhisperModel
 from faster_whisper.vad import VadOptions, get_speech_timestamps
@@ -50,7 +51,8 @@ class FasterWhisper:
             condition_on_previous_text=False,
             hotwords=hotwords,
         )
-        return Heard([_segment(each) for each in found if each.text.strip() and each.words], info.language)
+        segments = [segment for each in found if (segment := _segment(each, len(sound) / RATE_HZ)) is not None]
+        return Heard(segments, info.language)
 
     def pauses(self, sound: Sound) -> list[tuple[float, float]]:
         spoken = get_speech_timestamps(sound, VadOptions(min_silence_duration_ms=300))
@@ -58,18 +60,26 @@ class FasterWhisper:
         return [(start, end) for start, end in zip(edges[::2], edges[1::2], strict=True) if end > start]
 
 
-def _segment(each: object) -> Segment:
+def _segment(each: Any, end_s: float) -> Segment | None:
+    """None where it holds no word. Times never leave the sound: the model may place a last word behind its end."""
     words = [
-        Word(word=w.word.strip(), start_s=w.start, end_s=max(w.end, w.start), confidence=round(w.probability, 3))
-        for w in each.words  # type: ignore[attr-defined]
-        if w.word.strip()
+        Word(
+            word=word.word.strip(),
+            start_s=min(word.start, end_s),
+            end_s=min(max(word.end, word.start), end_s),
+            confidence=round(word.probability, 3),
+        )
+        for word in each.words or ()
+        if word.word.strip()
     ]
+    if not words:
+        return None
     return Segment(
         segment_id=new_id("seg"),
         start_s=words[0].start_s,
         end_s=words[-1].end_s,
         speaker="SPEAKER_00",
-        text=each.text.strip(),  # type: ignore[attr-defined]
-        confidence=round(min(1.0, math.exp(each.avg_logprob)), 3),  # type: ignore[attr-defined]
+        text=each.text.strip(),
+        confidence=round(min(1.0, math.exp(each.avg_logprob)), 3),
         words=words,
     )
