@@ -8,17 +8,29 @@ goes into the state file, which the chat service reads to say why it still answe
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import json
 import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from services.cli.processes import die_with_parent
 
 REQUIREMENT = "llama-cpp-python==0.3.36"
 NEEDS = ("diskcache==5.6.3", "jinja2>=3.1")
-TOOLS = ("cmake", "ninja", "scikit-build-core")
+LEAST_DISK_BYTES = 2 * 1024**3
+NO_COMPILER = "There is no C++ compiler. Install one (Debian: `apt-get install g++`) and start again."
+SHORT = 200
+"""A reason of fewer characters is told as it is."""
 FLAGS = (
     "-DGGML_NATIVE=OFF -DGGML_AVX=ON -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON -DGGML_BMI2=ON -DGGML_OPENMP=ON "
     "-DLLAVA_BUILD=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_TOOLS=OFF "
@@ -52,29 +64,46 @@ class State:
 
 def cached_wheel() -> Path | None:
     found = sorted((cache_dir() / "wheels").glob("llama_cpp_python-0.3.36-*.whl"))
-    return found[0] if found else None
+    return next((each for each in found if zipfile.is_zipfile(each)), None)
 
 
 def build(state: State) -> Path:
     """Some nine minutes of CPU. Raises RuntimeError with the last lines of the build."""
     target = cache_dir() / "wheels"
     target.mkdir(parents=True, exist_ok=True)
+    if shutil.disk_usage(target).free < LEAST_DISK_BYTES:
+        raise RuntimeError(f"Less than 2 GiB is free below {target}; the build needs that much for a while.")
+    if not any(map(shutil.which, ("c++", "g++", "clang++"))):
+        raise RuntimeError(NO_COMPILER)
+    for left in target.glob(".build-*"):  # of a build that was stopped
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=".build-", dir=target) as folder:
+        _compile(state, Path(folder))
+        for made in Path(folder).glob("*.whl"):
+            made.replace(target / made.name)  # whole or not at all: a build may be stopped at any moment
+    wheel = cached_wheel()
+    if wheel is None:
+        raise RuntimeError("The build made no wheel.")
+    return wheel
+
+
+def _compile(state: State, folder: Path) -> None:
+    """Raises RuntimeError with the last lines of the build."""
     environment = os.environ | {"CMAKE_ARGS": FLAGS}
-    command = [sys.executable, "-m", "pip", "wheel", "--verbose", "--no-deps", "--wheel-dir", str(target), REQUIREMENT]
+    command = [sys.executable, "-m", "pip", "wheel", "--verbose", "--no-deps", "--wheel-dir", str(folder), REQUIREMENT]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", env=environment
     )
     last: list[str] = []
     assert process.stdout is not None
+    state.say("building")
     for line in process.stdout:
         last = [*last[-19:], line.rstrip()]
         step = _STEP.search(line)
         if step:
             state.say("building", 100 * int(step.group(1)) / int(step.group(2)))
-    wheel = cached_wheel()
-    if process.wait() != 0 or wheel is None:
+    if process.wait() != 0:
         raise RuntimeError("\n".join(last))
-    return wheel
 
 
 def install(wheel: Path) -> None:
@@ -86,21 +115,55 @@ def install(wheel: Path) -> None:
 
 def main() -> int:
     state = State(Path(sys.argv[1]))
+    log = Path(sys.argv[1]).parent / "logs" / "llama-build.log"
     os.nice(10)
+    stop_with_parent()
+    state.say("waiting")
     try:
-        if not installed():
-            state.say("waiting")
-            install(cached_wheel() or build(state))
+        with _alone():
+            if not installed():
+                install(cached_wheel() or build(state))
         state.say("ready", 100)
     except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
         text = error.stderr if isinstance(error, subprocess.CalledProcessError) else str(error)
-        hint = (
-            "a C++ compiler is missing: install g++ and make" if "compiler" in text.lower() else "see llama-build.log"
-        )
-        state.say("failed", detail=hint)
-        Path(sys.argv[1]).with_name("llama-build.log").write_text(text, encoding="utf-8")
+        log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        log.write_text(text + "\n", encoding="utf-8")
+        state.say("failed", detail=text if len(text) < SHORT else f"see {log}")
         return 1
     return 0
+
+
+def stop_with_parent() -> None:
+    """The compilers go when `nemo up` goes, however it went; in a session of our own, that is."""
+
+    def stop(*_: object) -> None:
+        if os.getsid(0) == os.getpid():
+            for other in _session() - {os.getpid()}:
+                with suppress(OSError):
+                    os.kill(other, signal.SIGKILL)
+        os._exit(1)
+
+    signal.signal(signal.SIGTERM, stop)
+    die_with_parent(signal.SIGTERM)
+
+
+def _session() -> set[int]:
+    """The processes of our session: ninja gives every compiler a group of its own."""
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError, IndexError, ValueError):
+            if int(stat.read_text().rpartition(")")[2].split()[3]) == os.getsid(0):
+                found.add(int(stat.parent.name))
+    return found
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One build at a time for all platforms of this user; the others wait and find the wheel."""
+    cache_dir().mkdir(parents=True, exist_ok=True)
+    with (cache_dir() / ".language-runtime.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 if __name__ == "__main__":

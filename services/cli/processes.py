@@ -41,12 +41,17 @@ class Child:
     """Ends in a row, each soon after its start."""
 
 
-def _die_with_parent(death: signal.Signals) -> Callable[[], None]:
+def die_with_parent(how: signal.Signals) -> None:
+    """From now on the kernel sends us this when our parent ends."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, how)
+
+
+def _in_child(death: signal.Signals) -> Callable[[], None]:
     """Runs in the child before its program does. PostgreSQL waits for clients on SIGTERM: each has its own."""
     parent = os.getpid()
 
     def run() -> None:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, death)
+        die_with_parent(death)
         if os.getppid() != parent:  # it died before the line above
             os._exit(1)
         # Ctrl-C reaches the whole terminal group; stopping is the supervisor's decision alone.
@@ -90,7 +95,7 @@ class Supervisor:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
-            preexec_fn=_die_with_parent(child.stop_signal),
+            preexec_fn=_in_child(child.stop_signal),
             limit=2**20,
         )
 
