@@ -29,13 +29,21 @@ class MemoryTaskStore:
 
     async def submit(self, request: SubmitTask) -> tuple[Task, bool]:
         key = (request.kind, request.owner, request.idempotency_key or "")
-        if request.idempotency_key and key in self._keys:
+        if request.idempotency_key is not None and key in self._keys:
             return self._tasks[self._keys[key]], False
         values = request.model_dump(exclude={"idempotency_key", "max_attempts"})
-        task = Task(task_id=new_id("job"), state="queued", token=0, attempt=0, created_at=datetime.now(UTC), **values)
+        task = Task(
+            task_id=new_id("job"),
+            state="queued",
+            token=0,
+            lease_s=self._settings.lease_s,
+            attempt=0,
+            created_at=datetime.now(UTC),
+            **values,
+        )
         self._tasks[task.task_id] = task
         self._most[task.task_id] = request.max_attempts
-        if request.idempotency_key:
+        if request.idempotency_key is not None:
             self._keys[key] = task.task_id
         return task, True
 
@@ -60,7 +68,8 @@ class MemoryTaskStore:
     async def report(self, task_id: str, report: ReportTask) -> Task:
         task = self._mine(task_id, report.token)
         self._lease[task_id] = time.monotonic() + self._settings.lease_s
-        return self._set(task_id, progress=report.progress or task.progress, cursor=report.cursor or task.cursor)
+        cursor = task.cursor if report.cursor is None else report.cursor
+        return self._set(task_id, progress=report.progress or task.progress, cursor=cursor)
 
     async def finish(self, task_id: str, finish: FinishTask) -> Task:
         task = self._mine(task_id, finish.token)
@@ -147,6 +156,7 @@ class MemoryTaskStore:
     async def delete_owner(self, owner: str) -> None:
         for task_id in [t.task_id for t in self._tasks.values() if t.owner == owner]:
             del self._tasks[task_id]
+        self._keys = {key: task_id for key, task_id in self._keys.items() if task_id in self._tasks}
 
     def _mine(self, task_id: str, token: int) -> Task:
         task = self._tasks.get(task_id)

@@ -57,13 +57,48 @@ class TaskStore(Protocol):
     async def delete_owner(self, owner: str) -> None: ...
 
 
-def task_of(row: Mapping[str, Any]) -> Task:
+def task_of(row: Mapping[str, Any], lease_s: float) -> Task:
     values = {name: row[name] for name in Task.model_fields if name in row}
     for name in ("payload", "cursor", "progress", "result"):
         if isinstance(values.get(name), str):
             values[name] = json.loads(values[name])
-    return Task.model_validate(values)
+    return Task.model_validate(values | {"lease_s": lease_s})
 
+
+_NOTED = """
+WITH changed AS (CHANGE),
+noted AS (INSERT INTO task_event (task_id, state, token, detail) SELECT task_id, state, token, error FROM changed)
+SELECT changed.*, pg_notify('CHANNEL', concat_ws(' ', state, kind, task_id)) FROM changed
+"""
+
+
+def noted(change: str) -> str:
+    """A change of tasks, their events and the ring, in one statement and so in one round trip and one commit."""
+    return _NOTED.replace("CHANGE", change, 1).replace("CHANNEL", CHANNEL, 1)
+
+
+_SUBMIT = """
+INSERT INTO task (task_id, kind, owner, task_class, priority, payload, max_attempts, idempotency_key)
+VALUES ($1, $2, $3, $4, $5, $6::jsonb, $7, $8) ON CONFLICT DO NOTHING RETURNING *
+"""
+
+_REPORT = """
+UPDATE task SET lease_until = now() + make_interval(secs => $3), progress = coalesce($4::jsonb, progress),
+    cursor = coalesce($5::jsonb, cursor)
+WHERE task_id = $1 AND token = $2 AND state = 'running' RETURNING *
+"""
+
+_RELEASED = """
+UPDATE task SET state = CASE WHEN cancel_requested THEN 'cancelled' ELSE 'queued' END, worker = NULL,
+    finished_at = CASE WHEN cancel_requested THEN now() END, run_after = now(), attempt = attempt - 1,
+    lease_until = NULL, token = nextval('task_token')
+WHERE task_id = $1 AND token = $2 AND state = 'running' RETURNING *
+"""
+
+_ENDED = """
+UPDATE task SET state = $3, result = $4::jsonb, error = $5, finished_at = now(), lease_until = NULL
+WHERE task_id = $1 AND token = $2 AND state = 'running' RETURNING *
+"""
 
 _CLAIM = """
 WITH next AS (
@@ -119,8 +154,7 @@ class PostgresTaskStore:
 
     async def submit(self, request: SubmitTask) -> tuple[Task, bool]:
         row = await self._change(
-            "INSERT INTO task (task_id, kind, owner, task_class, priority, payload, max_attempts, idempotency_key)"
-            " VALUES ($1, $2, $3, $4, $5, $6::jsonb, $7, $8) ON CONFLICT DO NOTHING RETURNING *",
+            _SUBMIT,
             new_id("job"),
             request.kind,
             request.owner,
@@ -131,7 +165,7 @@ class PostgresTaskStore:
             request.idempotency_key,
         )
         if row is not None:
-            return task_of(row), True
+            return self._task(row), True
         with in_our_words():
             same = await self._pool.fetchrow(
                 "SELECT * FROM task WHERE kind = $1 AND coalesce(owner, '') = coalesce($2, '')"
@@ -142,49 +176,29 @@ class PostgresTaskStore:
             )
         if same is None:
             raise Conflict("A task with that key was deleted meanwhile; send it again.")
-        return task_of(same), False
+        return self._task(same), False
 
     async def claim(self, kinds: Sequence[str], worker: str) -> Task | None:
         row = await self._change(_CLAIM, list(kinds), worker, self._settings.lease_s)
-        return None if row is None else task_of(row)
+        return None if row is None else self._task(row)
 
     async def report(self, task_id: str, report: ReportTask) -> Task:
         progress = report.progress.model_dump_json() if report.progress else None
-        cursor = None if report.cursor is None else json.dumps(report.cursor)
-        row = await self._change(
-            "UPDATE task SET lease_until = now() + make_interval(secs => $3), progress = coalesce($4::jsonb, progress),"
-            " cursor = coalesce($5::jsonb, cursor) WHERE task_id = $1 AND token = $2 AND state = 'running' RETURNING *",
-            task_id,
-            report.token,
-            self._settings.lease_s,
-            progress,
-            cursor,
-            event=False,
-        )
+        with in_our_words():
+            row = await self._pool.fetchrow(
+                _REPORT, task_id, report.token, self._settings.lease_s, progress, _json(report.cursor)
+            )
         return self._fenced(row)
 
     async def finish(self, task_id: str, finish: FinishTask) -> Task:
+        whose = (task_id, finish.token)
         if finish.outcome == "failed":
             base, most = self._settings.retry_base_s, self._settings.retry_most_s
-            row = await self._change(_FAILED, task_id, finish.token, finish.error, finish.retry, base, most)
+            row = await self._change(_FAILED, *whose, finish.error, finish.retry, base, most)
         elif finish.outcome == "released":
-            row = await self._change(
-                "UPDATE task SET state = CASE WHEN cancel_requested THEN 'cancelled' ELSE 'queued' END, worker = NULL,"
-                " finished_at = CASE WHEN cancel_requested THEN now() END, attempt = attempt - 1, lease_until = NULL,"
-                " token = nextval('task_token') WHERE task_id = $1 AND token = $2 AND state = 'running' RETURNING *",
-                task_id,
-                finish.token,
-            )
+            row = await self._change(_RELEASED, *whose)
         else:
-            row = await self._change(
-                "UPDATE task SET state = $3, result = $4::jsonb, error = $5, finished_at = now(), lease_until = NULL"
-                " WHERE task_id = $1 AND token = $2 AND state = 'running' RETURNING *",
-                task_id,
-                finish.token,
-                finish.outcome,
-                None if finish.result is None else json.dumps(finish.result),
-                finish.error,
-            )
+            row = await self._change(_ENDED, *whose, finish.outcome, _json(finish.result), finish.error)
         return self._fenced(row)
 
     async def get(self, task_id: str, owner: str | None = None) -> Task:
@@ -194,7 +208,7 @@ class PostgresTaskStore:
             )
         if row is None:
             raise NotFound
-        return task_of(row)
+        return self._task(row)
 
     async def page(self, owner: str | None, limit: int, before: str | None, state: str | None) -> list[Task]:
         with in_our_words():
@@ -206,32 +220,29 @@ class PostgresTaskStore:
                 state,
                 limit,
             )
-        return [task_of(row) for row in rows]
+        return [self._task(row) for row in rows]
 
     async def cancel(self, task_id: str, owner: str | None = None) -> Task:
         row = await self._change(_CANCEL, task_id, owner)
-        return task_of(row) if row is not None else await self.get(task_id, owner)
+        return self._task(row) if row is not None else await self.get(task_id, owner)
 
     async def retry(self, task_id: str, owner: str | None = None) -> Task:
         row = await self._change(_RETRY, task_id, owner)
         if row is None:
             await self.get(task_id, owner)
             raise Conflict("Only a failed or cancelled job can be tried again.")
-        return task_of(row)
+        return self._task(row)
 
     async def recover(self) -> list[Task]:
         with in_our_words():
-            async with self._pool.acquire() as connection, connection.transaction():
-                rows = await connection.fetch(_RECOVER)
-                for row in rows:
-                    await self._note(connection, row)
-        return [task_of(row) for row in rows]
+            rows = await self._pool.fetch(noted(_RECOVER))
+        return [self._task(row) for row in rows]
 
     async def counts(self) -> dict[str, int]:
         with in_our_words():
             rows = await self._pool.fetch(
-                "SELECT CASE WHEN state = 'running' THEN 'running' ELSE task_class END AS what, count(*) AS n FROM task"
-                " WHERE state IN ('queued', 'running', 'preempting') GROUP BY 1"
+                "SELECT task_class AS what, count(*) AS n FROM task WHERE state = 'queued' GROUP BY 1"
+                " UNION ALL SELECT 'running', count(*) FROM task WHERE state = 'running' HAVING count(*) > 0"
             )
         return {row["what"]: row["n"] for row in rows}
 
@@ -239,28 +250,19 @@ class PostgresTaskStore:
         with in_our_words():
             await self._pool.execute("DELETE FROM task WHERE owner = $1", owner)
 
-    async def _change(self, sql: str, *values: Any, event: bool = True) -> Any:
+    async def _change(self, sql: str, *values: Any) -> Any:
         """One row's change and its event, together; waiting workers hear of it when it is committed."""
         with in_our_words():
-            async with self._pool.acquire() as connection, connection.transaction():
-                row = await connection.fetchrow(sql, *values)
-                if row is not None and event:
-                    await self._note(connection, row)
-                return row
+            return await self._pool.fetchrow(noted(sql), *values)
 
-    async def _note(self, connection: Any, row: Mapping[str, Any]) -> None:
-        await connection.execute(
-            "WITH noted AS (INSERT INTO task_event (task_id, state, token, detail) VALUES ($1, $2, $3, $4))"
-            " SELECT pg_notify($5, $2)",
-            row["task_id"],
-            row["state"],
-            row["token"],
-            row["error"],
-            CHANNEL,
-        )
+    def _task(self, row: Mapping[str, Any]) -> Task:
+        return task_of(row, self._settings.lease_s)
 
-    @staticmethod
-    def _fenced(row: Any) -> Task:
+    def _fenced(self, row: Mapping[str, Any] | None) -> Task:
         if row is None:
             raise StaleToken
-        return task_of(row)
+        return self._task(row)
+
+
+def _json(value: dict[str, Any] | None) -> str | None:
+    return None if value is None else json.dumps(value)

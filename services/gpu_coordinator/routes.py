@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated
 
@@ -10,9 +9,10 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from services.gpu_coordinator.device import host_device
-from services.gpu_coordinator.service import Queue, job_of
+from services.gpu_coordinator.repository import TERMINAL
+from services.gpu_coordinator.service import Queue, job_of, version_of
 from shared.auth.dependencies import ForUser, FromService
-from shared.schemas.coordinator import ClaimTask, FinishTask, GpuStatus, Job, ReportTask, SubmitTask, Task
+from shared.schemas.coordinator import ClaimTask, FinishTask, GpuStatus, Job, ReportTask, SubmitTask, Task, TaskState
 from shared.schemas.wire import Page
 
 PING_S = 15.0
@@ -37,8 +37,8 @@ async def submit(request: SubmitTask, queue: TheQueue, caller: FromService, resp
 
 
 @router.post("/queue/claim", response_model=Task | None)
-async def claim(request: ClaimTask, queue: TheQueue, caller: FromService) -> Task | Response:
-    task = await queue.claim(request)
+async def claim(request: ClaimTask, queue: TheQueue, caller: FromService, http: Request) -> Task | Response:
+    task = await queue.claim(request, http.is_disconnected)
     return Response(status_code=204) if task is None else task
 
 
@@ -54,7 +54,7 @@ async def finish(task_id: str, request: FinishTask, queue: TheQueue, caller: Fro
 
 @router.get("/queue/tasks")
 async def tasks(
-    queue: TheQueue, caller: FromService, limit: Limit = 50, cursor: str | None = None, state: str | None = None
+    queue: TheQueue, caller: FromService, limit: Limit = 50, cursor: str | None = None, state: TaskState | None = None
 ) -> Page[Task]:
     found = await queue.store.page(None, limit + 1, cursor, state)
     return _page(found, limit)
@@ -72,7 +72,7 @@ async def delete_owner(user_id: str, queue: TheQueue, caller: FromService) -> No
 
 @router.get("/jobs")
 async def jobs(
-    queue: TheQueue, user: ForUser, limit: Limit = 50, cursor: str | None = None, state: str | None = None
+    queue: TheQueue, user: ForUser, limit: Limit = 50, cursor: str | None = None, state: TaskState | None = None
 ) -> Page[Job]:
     page = _page(await queue.store.page(user.user_id, limit + 1, cursor, state), limit)
     return Page[Job](data=[job_of(each) for each in page.data], next_cursor=page.next_cursor, has_more=page.has_more)
@@ -86,27 +86,24 @@ async def job(job_id: str, queue: TheQueue, user: ForUser) -> Job:
 @router.get("/jobs/{job_id}/events")
 async def job_events(
     job_id: str, queue: TheQueue, user: ForUser, last_event_id: Annotated[str | None, Header()] = None
-) -> StreamingResponse:
-    """Server-sent events `progress` until the job ends; each holds the whole job, so resuming loses nothing."""
-    await queue.store.get(job_id, user.user_id)
+) -> Response:
+    """Server-sent events `progress` until the job ends; each holds the whole job, so resuming loses nothing.
+
+    204, which tells a browser to stop asking, where the last event it saw was the end.
+    """
+    job = job_of(await queue.store.get(job_id, user.user_id))
+    if job.state in TERMINAL and last_event_id == version_of(job):
+        return Response(status_code=204)
     return StreamingResponse(_events(queue, job_id, user.user_id, last_event_id), media_type="text/event-stream")
 
 
-async def _events(queue: Queue, job_id: str, owner: str, last_event_id: str | None) -> AsyncIterator[bytes]:
-    number = int(last_event_id) if last_event_id and last_event_id.isdigit() else 0
-    changes = queue.watch(job_id, owner)
-    pending = asyncio.ensure_future(anext(changes, None))
-    while True:
-        done, _ = await asyncio.wait({pending}, timeout=PING_S)
-        if not done:
+async def _events(queue: Queue, job_id: str, owner: str, seen: str | None) -> AsyncIterator[bytes]:
+    async for job in queue.watch(job_id, owner, PING_S):
+        if job is None:
             yield b": ping\n\n"
-            continue
-        change = pending.result()
-        if change is None:
-            return
-        number += 1
-        yield f"id: {number}\nevent: progress\ndata: {change.model_dump_json()}\n\n".encode()
-        pending = asyncio.ensure_future(anext(changes, None))
+        elif (version := version_of(job)) != seen:
+            seen = None
+            yield f"id: {version}\nevent: progress\ndata: {job.model_dump_json()}\n\n".encode()
 
 
 @router.post("/jobs/{job_id}/cancel")

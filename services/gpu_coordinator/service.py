@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from services.gpu_coordinator.repository import CHANNEL, TERMINAL, TaskStore
 from services.gpu_coordinator.settings import Settings
-from shared.errors import ProductError, StorageFailed
+from shared.errors import NotFound, StorageFailed
 from shared.schemas.coordinator import ClaimTask, FinishTask, Job, Progress, ReportTask, SubmitTask, Task
 from shared.storage.postgres import Pool, in_our_words
 from shared.storage.redis import Store
 
 log = logging.getLogger(__name__)
 POLL_S = 1.0
+Gone = Callable[[], Awaitable[bool]]
+"""True once nobody reads the answer any more."""
+
+
+async def never() -> bool:
+    return False
 
 
 def job_of(task: Task) -> Job:
@@ -25,31 +32,88 @@ def job_of(task: Task) -> Job:
     return Job(job_id=task.task_id, **task.model_dump(include=set(Job.model_fields) - {"progress"}), progress=progress)
 
 
-class Doorbell:
-    """Wakes those who wait for a task; a lost ring costs a poll, never a task."""
+def version_of(job: Job) -> str:
+    """The same for the same job, after a restart too: what `Last-Event-ID` brings back."""
+    return hashlib.sha256(job.model_dump_json().encode()).hexdigest()[:16]
+
+
+class Ear:
+    """Hears what rings from the moment it is made, so nothing is missed between looking and waiting."""
 
     def __init__(self) -> None:
         self._rung = asyncio.Event()
 
-    def ring(self) -> None:
+    def hear(self) -> None:
         self._rung.set()
-        self._rung = asyncio.Event()
 
     async def wait(self, most_s: float) -> None:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._rung.wait(), most_s)
+        self._rung.clear()
+
+
+class Doorbell:
+    """Wakes those who wait for work of a kind or for news of a task; a lost ring costs a poll, never a task."""
+
+    def __init__(self) -> None:
+        self._ears: dict[str, set[Ear]] = {}
+
+    @contextmanager
+    def listening(self, *topics: str) -> Iterator[Ear]:
+        ear = Ear()
+        for topic in topics:
+            self._ears.setdefault(topic, set()).add(ear)
+        try:
+            yield ear
+        finally:
+            for topic in topics:
+                self._ears[topic].discard(ear)
+                if not self._ears[topic]:
+                    del self._ears[topic]
+
+    def ring(self, state: str, kind: str, task_id: str) -> None:
+        """A task changed: its watchers hear it, and where it waits, the workers of its kind."""
+        for topic in (task_id, kind) if state == "queued" else (task_id,):
+            for ear in self._ears.get(topic, ()):
+                ear.hear()
+
+    def ring_all(self) -> None:
+        for ears in self._ears.values():
+            for ear in ears:
+                ear.hear()
 
 
 async def listen(pool: Pool, bell: Doorbell) -> None:
     """Ring on every NOTIFY; connect again whenever the connection is found dead (asyncpg does not notice alone)."""
+
+    def heard(_connection: Any, _pid: int, _channel: str, payload: object) -> None:
+        words = str(payload).split(" ")
+        if len(words) == 3:
+            bell.ring(*words)
+        else:
+            bell.ring_all()
+
     while True:
-        with suppress(StorageFailed), in_our_words():
-            async with pool.acquire() as connection:
-                await connection.add_listener(CHANNEL, lambda *_: bell.ring())
-                while True:
-                    await asyncio.sleep(5)
-                    await connection.execute("SELECT 1", timeout=2)
+        try:
+            with in_our_words():
+                async with pool.acquire() as connection:
+                    await _attend(connection, heard, bell)
+        except Exception as error:  # only its own cancellation may end it; until then polling does the work
+            log.warning("not listening to the database", extra={"kind": type(error).__name__})
         await asyncio.sleep(1)
+
+
+async def _attend(connection: Any, heard: Any, bell: Doorbell) -> None:
+    await connection.add_listener(CHANNEL, heard)
+    try:
+        bell.ring_all()  # what rang while nobody listened
+        while True:
+            await asyncio.sleep(5)
+            await connection.execute("SELECT 1", timeout=2)
+    finally:
+        if not connection.is_closed():
+            with suppress(Exception):
+                await connection.remove_listener(CHANNEL, heard)
 
 
 class Queue:
@@ -66,19 +130,27 @@ class Queue:
         await self._tell(task)
         return task, new
 
-    async def claim(self, request: ClaimTask) -> Task | None:
-        """The next task of these kinds, waiting up to `wait_s` for one."""
+    async def claim(self, request: ClaimTask, gone: Gone = never) -> Task | None:
+        """The next task of these kinds, waiting up to `wait_s` for one; None once the worker is `gone`."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + request.wait_s
-        while True:
-            task = await self.store.claim(request.kinds, request.worker)
-            left_s = deadline - loop.time()
-            if task is not None or left_s <= 0:
-                break
-            await self._bell.wait(min(POLL_S, left_s))
-        if task is not None:
-            await self._tell(task)
-        return task
+        with self._bell.listening(*request.kinds) as ear:
+            while not await gone():
+                task = await self.store.claim(request.kinds, request.worker)
+                if task is not None:
+                    return await self._handed(task, gone)
+                left_s = deadline - loop.time()
+                if left_s <= 0:
+                    break
+                await ear.wait(min(POLL_S, left_s))
+        return None
+
+    async def _handed(self, task: Task, gone: Gone) -> Task | None:
+        """A worker that left while its claim was committed must not keep the task until the lease is over."""
+        if await gone():
+            await self.finish(task.task_id, FinishTask(token=task.token, outcome="released"))
+            return None
+        return await self._told(task)
 
     async def report(self, task_id: str, report: ReportTask) -> Task:
         return await self._told(await self.store.report(task_id, report))
@@ -99,28 +171,40 @@ class Queue:
                 for task in await self.store.recover():
                     log.warning("took a task back from a silent worker", extra={"task_id": task.task_id})
                     await self._told(task)
-            except ProductError:
-                log.warning("could not look for expired leases")
+            except Exception as error:  # tasks of dead workers would wait for ever if this ended
+                log.warning("could not look for expired leases", extra={"kind": type(error).__name__})
             await asyncio.sleep(self._settings.sweep_s)
 
-    async def watch(self, task_id: str, owner: str | None) -> AsyncIterator[Job]:
-        """The job now and after every change, until it ends."""
-        last: Any = None
-        while True:
-            job = job_of(await self.store.get(task_id, owner))
-            if job != last:
-                last = job
-                yield job
-            if job.state in TERMINAL:
-                return
-            await self._bell.wait(POLL_S)
+    async def watch(self, task_id: str, owner: str | None, quiet_s: float) -> AsyncIterator[Job | None]:
+        """The job now and after every change, until it ends; None whenever `quiet_s` passed without one."""
+        loop = asyncio.get_running_loop()
+        last: Job | None = None
+        told_at = loop.time()
+        with self._bell.listening(task_id) as ear:
+            while True:
+                job = last
+                try:
+                    job = job_of(await self.store.get(task_id, owner))
+                except NotFound:
+                    return
+                except StorageFailed:
+                    log.info("a watched job cannot be read for now", extra={"task_id": task_id})
+                if job is not None and job != last:
+                    last, told_at = job, loop.time()
+                    yield job
+                elif loop.time() - told_at >= quiet_s:
+                    told_at = loop.time()
+                    yield None
+                if last is not None and last.state in TERMINAL:
+                    return
+                await ear.wait(min(POLL_S, quiet_s))
 
     async def _told(self, task: Task) -> Task:
         await self._tell(task)
         return task
 
     async def _tell(self, task: Task) -> None:
-        self._bell.ring()
+        self._bell.ring(task.state, task.kind, task.task_id)
         if task.owner is None:
             return
         message = {"type": "job", "job_id": task.task_id, "state": task.state, "progress": task.progress.model_dump()}

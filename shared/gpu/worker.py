@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from typing import Any
+
+from pydantic import ValidationError
 
 from shared.clients.gpu_coordinator import CoordinatorClient
 from shared.errors import Conflict, ProductError
@@ -15,8 +16,13 @@ from shared.schemas.coordinator import ClaimTask, FinishTask, Progress, ReportTa
 log = logging.getLogger(__name__)
 
 RENEW_S = 5.0
-LEASE_S = 30.0
-RETRY_S = 2.0
+"""Seconds between renewals; a sixth of the lease where that is less."""
+SAFE = 0.8
+"""Part of a lease after which work that was not renewed stops itself; the rest is for clocks and slow answers."""
+RETRY_S = (0.25, 5.0)
+"""First and longest wait before an unanswered call is made again."""
+DRAIN_S = 3.0
+"""How long a worker that is told to stop waits for its handler, and then for the coordinator."""
 
 
 class TaskCancelled(Exception):
@@ -36,14 +42,15 @@ class TaskContext:
         self._progress = task.progress
         self._cursor = task.cursor
         self._renewed = asyncio.get_running_loop().time()
+        self._renew_s = min(RENEW_S, task.lease_s / 6)
         self.stop: type[Exception] | None = None
 
     async def progress(
         self, stage: str, percent: float, eta_s: float | None = None, cursor: dict[str, Any] | None = None
     ) -> None:
         """Tell how far it is, and where to go on after a crash. Raises TaskCancelled or LeaseLost."""
-        self._progress = Progress(stage=stage, percent=round(percent, 1), eta_s=eta_s)
-        self._cursor = cursor or self._cursor
+        self._progress = Progress(stage=stage, percent=round(min(100.0, max(0.0, percent)), 1), eta_s=eta_s)
+        self._cursor = self._cursor if cursor is None else cursor
         await self._report()
         self.check()
 
@@ -54,28 +61,38 @@ class TaskContext:
 
     async def keep(self, running: asyncio.Future[Any]) -> None:
         """Renew the lease until `running` ends; cancel it when it must stop (self-fencing)."""
-        while not running.done():
-            await asyncio.wait({running}, timeout=RENEW_S)
-            if not running.done():
-                await self._report()
-                if self.stop is not None:
-                    running.cancel()
-                    return
+        wait_s = self._renew_s
+        while True:
+            await asyncio.wait({running}, timeout=max(0.0, min(wait_s, self._safe_s())))
+            if running.done():
+                return
+            wait_s = self._renew_s if await self._report() else min(self._renew_s, 1.0)
+            if self.stop is not None:
+                running.cancel()
+                return
 
-    async def _report(self) -> None:
+    def _safe_s(self) -> float:
+        """Seconds for which nobody else can have this task."""
+        return self._renewed + self.task.lease_s * SAFE - asyncio.get_running_loop().time()
+
+    async def _report(self) -> bool:
+        """True where the lease was renewed; it counts from before the call, whose answer may have been slow."""
         report = ReportTask(token=self.task.token, progress=self._progress, cursor=self._cursor)
+        asked = asyncio.get_running_loop().time()
         try:
-            current = await self._client.report(self.task.task_id, report)
+            async with asyncio.timeout(max(0.0, self._safe_s())):
+                current = await self._client.report(self.task.task_id, report)
         except Conflict:
             self.stop = LeaseLost
-            return
-        except ProductError:
-            if asyncio.get_running_loop().time() - self._renewed > LEASE_S * 0.8:
+            return False
+        except (ProductError, TimeoutError):
+            if self._safe_s() <= 0:
                 self.stop = LeaseLost
-            return
-        self._renewed = asyncio.get_running_loop().time()
+            return False
+        self._renewed = asked
         if current.cancel_requested:
             self.stop = TaskCancelled
+        return True
 
 
 Handler = Callable[[TaskContext], Awaitable[dict[str, Any] | None]]
@@ -97,60 +114,71 @@ class TaskWorker:
 
     async def _serve(self, number: int) -> None:
         claim = ClaimTask(kinds=sorted(self._handlers), worker=f"{self._worker_id}/{number}", wait_s=10)
+        wait_s, most_s = RETRY_S
         while True:
             try:
                 task = await self._client.claim(claim)
-            except ProductError:
-                await asyncio.sleep(RETRY_S)
-                continue
-            if task is not None:
-                await self._run(task)
+                wait_s = RETRY_S[0]
+                if task is not None:
+                    await self._run(task)
+            except Exception as error:  # nothing may end a worker but its own cancellation
+                if not isinstance(error, ProductError):
+                    log.exception("the worker stumbled", extra={"kind": type(error).__name__})
+                await asyncio.sleep(wait_s)
+                wait_s = min(wait_s * 2, most_s)
 
     async def _run(self, task: Task) -> None:
         context = TaskContext(self._client, task)
         running = asyncio.ensure_future(self._handlers[task.kind](context))
         keeping = asyncio.ensure_future(context.keep(running))
+        finish: FinishTask | None = FinishTask(token=task.token, outcome="released")
         try:
-            finish = await self._outcome(context, running)
+            await asyncio.wait({running})
+            finish = verdict(context, running)
+            await self._finish(task, finish, task.lease_s)
         except asyncio.CancelledError:
             running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
-            await self._finish(task, FinishTask(token=task.token, outcome="released"))
+            await asyncio.wait({running}, timeout=DRAIN_S)
+            # What does not stop may not be given to another: then its lease has to run out.
+            if running.done():
+                await self._finish(task, finish, DRAIN_S)
             raise
         finally:
             keeping.cancel()
-        if finish is not None:
-            await self._finish(task, finish)
 
-    async def _outcome(self, context: TaskContext, running: asyncio.Future[Any]) -> FinishTask | None:
-        """What to tell the coordinator; None when the task is not ours to speak of any more."""
-        token = context.task.token
-        try:
-            result = await asyncio.shield(running)
-        except TaskCancelled:
-            return FinishTask(token=token, outcome="cancelled")
-        except LeaseLost:
-            return None
-        except asyncio.CancelledError:
-            if not running.cancelled():
-                raise
-            return FinishTask(token=token, outcome="cancelled") if context.stop is TaskCancelled else None
-        except ProductError as error:
-            retry = error.status >= 500
-            return FinishTask(token=token, outcome="failed", error=error.detail, retry=retry)
-        except Exception as error:  # a bug in a handler must not take the worker with it
-            log.exception("a task failed", extra={"task_id": context.task.task_id, "kind": type(error).__name__})
-            return FinishTask(token=token, outcome="failed", error="Something went wrong on our side.")
-        return FinishTask(token=token, outcome="succeeded", result=result)
-
-    async def _finish(self, task: Task, finish: FinishTask) -> None:
-        """Say it until it is heard or the lease is over; saying it late changes nothing (fencing)."""
-        for _ in range(int(LEASE_S / RETRY_S)):
+    async def _finish(self, task: Task, finish: FinishTask | None, most_s: float) -> None:
+        """Say it until it is heard or it is too late; saying it late changes nothing (fencing)."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + most_s
+        wait_s = RETRY_S[0]
+        while finish is not None:
             try:
-                await self._client.finish(task.task_id, finish)
+                async with asyncio.timeout_at(deadline):
+                    await self._client.finish(task.task_id, finish)
                 return
-            except Conflict:
-                return
-            except ProductError:
-                with suppress(asyncio.CancelledError):
-                    await asyncio.sleep(RETRY_S)
+            except (ProductError, TimeoutError) as error:
+                heard = isinstance(error, ProductError) and error.status < 500
+                if heard or loop.time() + wait_s >= deadline:
+                    log.warning("the end of a task was not taken", extra={"task_id": task.task_id})
+                    return
+            await asyncio.sleep(wait_s)
+            wait_s = min(wait_s * 2, RETRY_S[1])
+
+
+def verdict(context: TaskContext, running: asyncio.Future[Any]) -> FinishTask | None:
+    """What to tell the coordinator of a handler that ended; None when the task is not ours to speak of any more."""
+    token, error = context.task.token, None if running.cancelled() else running.exception()
+    if not running.cancelled() and error is None:
+        try:
+            return FinishTask(token=token, outcome="succeeded", result=running.result())
+        except ValidationError:
+            return FinishTask(token=token, outcome="failed", error="The result cannot be stored.", retry=False)
+    if context.stop is LeaseLost or isinstance(error, LeaseLost):
+        return None
+    if context.stop is TaskCancelled or isinstance(error, TaskCancelled):
+        return FinishTask(token=token, outcome="cancelled")
+    if isinstance(error, ProductError):
+        return FinishTask(token=token, outcome="failed", error=error.detail, retry=error.status >= 500)
+    # A bug in a handler must not take the worker with it.
+    log.error("a task failed", exc_info=error, extra={"task_id": context.task.task_id, "kind": type(error).__name__})
+    return FinishTask(token=token, outcome="failed", error="Something went wrong on our side.")

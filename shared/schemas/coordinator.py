@@ -2,16 +2,43 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from shared.schemas.wire import Request, Wire
 
 TaskState = Literal["queued", "running", "preempting", "succeeded", "failed", "dead", "cancelled"]
 TaskClass = Literal["interactive", "background"]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
+OwnerId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+Token = Annotated[int, Field(ge=0, le=2**63 - 1)]
+SMALL_BYTES = 256 * 1024
+ERROR_LENGTH = 2000
+
+
+def _storable(value: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The queue holds ids and figures; whatever is bigger has a store of its own."""
+    try:
+        text = json.dumps(value, allow_nan=False)
+    except (TypeError, RecursionError) as error:
+        raise ValueError("not plain JSON") from error
+    if "\\u0000" in text:
+        raise ValueError("text with a NUL character cannot be stored")
+    if len(text) > SMALL_BYTES:
+        raise ValueError(f"larger than {SMALL_BYTES} bytes")
+    return value
+
+
+def _readable(error: Any) -> Any:
+    """A reason must never be what stops a task from ending, so it is cut rather than refused."""
+    return error.replace("\0", "")[:ERROR_LENGTH] if isinstance(error, str) else error
+
+
+SmallJson = Annotated[dict[str, Any], AfterValidator(_storable)]
+Reason = Annotated[str, BeforeValidator(_readable)]
 
 
 class Progress(Wire):
@@ -25,13 +52,13 @@ class Progress(Wire):
 
 class SubmitTask(Request):
     kind: Name
-    payload: dict[str, Any] = Field(default_factory=dict)
+    payload: SmallJson = Field(default_factory=dict)
     """Ids only: user text never enters the queue."""
-    owner: str | None = None
+    owner: OwnerId | None = None
     """The user whom the work is for; None for work of the house."""
     task_class: TaskClass = "background"
     priority: Annotated[int, Field(ge=-100, le=100)] = 0
-    idempotency_key: Annotated[str, StringConstraints(max_length=200)] | None = None
+    idempotency_key: Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00]*$")] | None = None
     max_attempts: Annotated[int, Field(ge=1, le=20)] = 5
 
 
@@ -49,6 +76,8 @@ class Task(Wire):
     """Where an interrupted worker goes on."""
     token: int
     """Fencing token: a write with an older one changes nothing."""
+    lease_s: float = 30.0
+    """Seconds for which a claim or a report keeps the task for its worker."""
     worker: str | None = None
     attempt: int
     progress: Progress = Field(default_factory=Progress)
@@ -62,24 +91,24 @@ class Task(Wire):
 
 class ClaimTask(Request):
     kinds: Annotated[list[Name], Field(min_length=1, max_length=20)]
-    worker: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    worker: Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
     wait_s: Annotated[float, Field(ge=0, le=30)] = 10.0
 
 
 class ReportTask(Request):
     """Renews the lease of a running task and says how far it is."""
 
-    token: int
+    token: Token
     progress: Progress | None = None
-    cursor: dict[str, Any] | None = None
+    cursor: SmallJson | None = None
 
 
 class FinishTask(Request):
-    token: int
+    token: Token
     outcome: Literal["succeeded", "failed", "released", "cancelled"]
     """`released` gives the task back without charging an attempt."""
-    result: dict[str, Any] | None = None
-    error: str | None = None
+    result: SmallJson | None = None
+    error: Reason | None = None
     retry: bool = True
     """For `failed`: False when another attempt cannot help."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from shared.errors import AlreadyExists, StorageFailed
+from shared.errors import AlreadyExists, Invalid, StorageFailed
 
 if TYPE_CHECKING:
     Pool = asyncpg.Pool[Any]
@@ -28,6 +28,8 @@ def in_our_words() -> Iterator[None]:
         yield
     except asyncpg.UniqueViolationError as error:
         raise AlreadyExists from error
+    except asyncpg.DataError as error:  # the values, not the server: a NUL character, a number beyond its column
+        raise Invalid("Some of the values sent cannot be stored.") from error
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
         raise StorageFailed("The database does not answer; nothing that was saved is lost.") from error
 

@@ -1,0 +1,113 @@
+"""The queue on real PostgreSQL: the contract, and what only a database can get wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+import services.gpu_coordinator
+from services.gpu_coordinator.device import host_device, register
+from services.gpu_coordinator.repository import PostgresTaskStore
+from services.gpu_coordinator.settings import Settings
+from shared.errors import Invalid
+from shared.storage import postgres
+from tests.unit.gpu_coordinator.contract import QUICK, TaskStoreContract, claimed, end, work
+
+MIGRATIONS = Path(services.gpu_coordinator.__file__).parent / "migrations"
+
+
+@pytest.fixture
+async def pool(postgres_url: str) -> AsyncIterator[postgres.Pool]:
+    made = await postgres.connect(postgres_url, max_size=10)
+    await postgres.migrate(made, "gpu-coordinator", MIGRATIONS)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def store(pool: postgres.Pool) -> PostgresTaskStore:
+    return PostgresTaskStore(pool, QUICK)
+
+
+class TestPostgresTaskStore(TaskStoreContract):
+    pass
+
+
+async def test_every_step_leaves_its_event(store: PostgresTaskStore, pool: postgres.Pool) -> None:
+    task, _ = await store.submit(work(max_attempts=2))
+    await store.submit(work(idempotency_key="k"))
+    await store.submit(work(idempotency_key="k"))
+    await end(store, await claimed(store), "failed", error="once")
+    await asyncio.sleep(0.15)
+    await end(store, await claimed(store))
+    rows = await pool.fetch(
+        "SELECT state, token, detail FROM task_event WHERE task_id = $1 ORDER BY event_id", task.task_id
+    )
+    assert [row["state"] for row in rows] == ["queued", "running", "queued", "running", "succeeded"]
+    assert rows[2]["detail"] == "once"
+    tokens = [row["token"] for row in rows]
+    assert tokens == sorted(tokens)
+    assert await pool.fetchval("SELECT count(*) FROM task_event WHERE task_id <> $1", task.task_id) == 1
+
+
+async def test_history_is_not_rewritten(store: PostgresTaskStore, pool: postgres.Pool) -> None:
+    await store.submit(work())
+    with pytest.raises(asyncpg.RaiseError, match="append-only"):
+        await pool.execute("UPDATE task_event SET state = 'succeeded'")
+
+
+async def test_text_that_no_database_takes_is_the_senders_fault(store: PostgresTaskStore) -> None:
+    with pytest.raises(Invalid):
+        await store.get("job_\0")
+    with pytest.raises(Invalid):
+        await store.page(None, 10, "\0", None)
+
+
+async def test_the_device_is_registered_once(pool: postgres.Pool) -> None:
+    for _ in range(2):
+        await register(pool, host_device())
+    rows = await pool.fetch("SELECT * FROM device")
+    assert len(rows) == 1 and rows[0]["kind"] == "cpu" and rows[0]["memory_total_bytes"] > 2**28
+
+
+@pytest.mark.parametrize("kind", ["transcribe", "rebuild"])
+async def test_ten_thousand_waiting_tasks_do_not_slow_a_claim(pool: postgres.Pool, kind: str) -> None:
+    """Of the asked kind, and of another that nobody serves."""
+    store = PostgresTaskStore(pool, Settings())
+    await pool.execute(
+        "INSERT INTO task (task_id, kind, owner, task_class, priority, payload, max_attempts)"
+        " SELECT 'job_' || lpad(n::text, 26, '0'), 'transcribe', 'usr_anna', 'background', n % 7, '{}', 5"
+        " FROM generate_series(1, 10000) n"
+    )
+    await pool.execute("ANALYZE task")  # as autovacuum does within a minute
+    took = []
+    for _ in range(30):
+        await store.submit(work(kind))
+        began = time.perf_counter()
+        assert await store.claim([kind], "w") is not None
+        took.append(time.perf_counter() - began)
+    assert sorted(took)[15] < 0.05
+    plan = await pool.fetch(
+        "EXPLAIN SELECT task_id FROM task WHERE state = 'queued' AND kind = ANY($1) AND run_after <= now()"
+        " ORDER BY task_class DESC, priority DESC, task_id LIMIT 1 FOR UPDATE SKIP LOCKED",
+        ["transcribe"],
+    )
+    assert not any("Sort" in row[0] for row in plan)
+
+
+async def test_four_workers_drain_a_crowd_exactly_once(store: PostgresTaskStore, pool: postgres.Pool) -> None:
+    await asyncio.gather(*(store.submit(work()) for _ in range(300)))
+    done: list[str] = []
+
+    async def drain(name: str) -> None:
+        while task := await store.claim(["transcribe"], name):
+            done.append((await end(store, task)).task_id)
+
+    await asyncio.gather(*(drain(f"w/{n}") for n in range(4)))
+    assert len(done) == len(set(done)) == 300
+    assert await pool.fetchval("SELECT count(*) FROM task_event") == 900
