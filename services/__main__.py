@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import sys
 from importlib import import_module
 
@@ -60,10 +61,11 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("service", choices=list(SERVICE_PORTS))
     run.set_defaults(run=_run)
 
-    users = commands.add_parser("users", help="set a password from this machine")
-    users.add_argument("what", choices=["list", "set-password"])
+    users = commands.add_parser("users", help="list, add, or set a password, from this machine")
+    users.add_argument("what", choices=["list", "add", "set-password"])
     users.add_argument("username", nargs="?")
     users.set_defaults(run=_users)
+    commands.add_parser("openapi", help="the public API as an OpenAPI document").set_defaults(run=_openapi)
     return top
 
 
@@ -108,6 +110,13 @@ def _models(arguments: argparse.Namespace) -> int:
     from services.cli import models
 
     return models.run(ServiceSettings(), arguments.what, arguments.names)
+
+
+def _openapi(arguments: argparse.Namespace) -> int:
+    from services.api_gateway.app import create_app
+
+    print(json.dumps(create_app().openapi(), indent=1, sort_keys=True))
+    return 0
 
 
 def _users(arguments: argparse.Namespace) -> int:

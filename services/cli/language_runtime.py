@@ -90,6 +90,8 @@ def build(state: State) -> Path:
 def _compile(state: State, folder: Path) -> None:
     """Raises RuntimeError with the last lines of the build."""
     environment = os.environ | {"CMAKE_ARGS": FLAGS}
+    if " " not in str(folder):  # not every build tool minds its spaces
+        environment |= {"TMPDIR": str(folder)}
     command = [sys.executable, "-m", "pip", "wheel", "--verbose", "--no-deps", "--wheel-dir", str(folder), REQUIREMENT]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", env=environment
