@@ -18,6 +18,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     _head_bytes = 0
     _in_head = True
+    _ended = False
     _alarm: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
@@ -31,8 +32,10 @@ class BoundedHttp(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._in_head:
             self._arm()
+        began_in_head, self._ended = self._in_head, False
         super().data_received(data)
-        if self._in_head and not self.transport.is_closing():
+        # Data that ended a message was mostly its body, however much of it came at once.
+        if began_in_head and self._in_head and not self._ended and not self.transport.is_closing():
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES:
                 self._refuse(b"431 Request Header Fields Too Large")
@@ -44,7 +47,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
-        self._in_head = True
+        self._in_head = self._ended = True
 
     def _arm(self) -> None:
         if self._alarm is None:
