@@ -58,6 +58,7 @@ class House:
             "GPU_COORDINATOR_LEASE_S": "4",
             "GPU_COORDINATOR_SWEEP_S": "0.5",
             "GPU_COORDINATOR_RETRY_BASE_S": "0.5",
+            "TRANSCRIPTION_CHUNK_S": "20",
             **{f"{name.upper().replace('-', '_')}_PORT": str(port) for name, port in self.ports.items()},
             **{f"{name.upper().replace('-', '_')}_URL": self.url(name) for name in SERVICES},
             **extra,
@@ -110,7 +111,9 @@ class House:
     def client(self, user_id: str | None = None, service: str = "transcription") -> httpx.Client:
         """A client of one service as the gateway has it, for a (new) user."""
         user_id = user_id or new_id("usr")
-        return httpx.Client(base_url=self.url(service), auth=Caller(self._identity, service, user_id), timeout=PATIENCE_S)
+        return httpx.Client(
+            base_url=self.url(service), auth=Caller(self._identity, service, user_id), timeout=PATIENCE_S
+        )
 
     def as_gateway(self, service: str = "transcription") -> httpx.Client:
         """For no user."""
@@ -150,7 +153,9 @@ def house(
     running.stop()
 
 
-def upload(client: httpx.Client, data: bytes | Path, wait_s: float = 60, name: str = "a.wav", **fields: str) -> httpx.Response:
+def upload(
+    client: httpx.Client, data: bytes | Path, wait_s: float = 60, name: str = "a.wav", **fields: str
+) -> httpx.Response:
     body = data.read_bytes() if isinstance(data, Path) else data
     files = {"file": (data.name if isinstance(data, Path) else name, body, "application/octet-stream")}
     return client.post("/transcription/upload", files=files, data=fields, params={"wait_s": wait_s})
