@@ -6,6 +6,7 @@ import json
 import time
 from getpass import getpass
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request
@@ -14,8 +15,9 @@ from services.cli.look import gateway_url
 from services.cli.up import directly
 from shared.settings import ServiceSettings
 
-RECORDING = Path(__file__).with_name("demo.flac")
-QUESTION = "What should we ask not of our country?"
+RECORDING = Path(__file__).with_name("demo.ogg")
+SEARCH = "advice about not giving up"
+QUESTION = "What should a doctor do when in doubt?"
 BOUNDARY = "nemo-demo-boundary-7d1f"
 
 
@@ -38,26 +40,43 @@ class Caller:
             with directly.open(request, timeout=330) as answer:
                 return json.load(answer)
         except HTTPError as error:
-            problem = json.load(error)
-            raise Refused(problem.get("detail", str(error))) from error
+            raise Refused(_reason(error)) from error
 
     def sign_in(self, username: str, password: str) -> None:
+        """Into the account, or into a new one. Raises Refused with the server's reason."""
         credentials = {"username": username, "password": password}
         try:
-            self.call("POST", "/auth/register", credentials)
+            answer = self.call("POST", "/auth/login", credentials)
+        except Refused as wrong:
+            try:
+                self.call("POST", "/auth/register", credentials)
+            except Refused as refused:
+                raise wrong if "taken" in str(refused) else refused from None
             print(f"made the account {username!r}")
-        except Refused as refused:
-            if "taken" not in str(refused):
-                raise
-        self._token = self.call("POST", "/auth/login", credentials)["access_token"]
+            answer = self.call("POST", "/auth/login", credentials)
+        self._token = answer["access_token"]
+
+
+def _reason(error: HTTPError) -> str:
+    try:
+        problem = json.load(error)
+        return "; ".join(each["detail"] for each in problem.get("errors") or []) or str(problem["detail"])
+    except (ValueError, KeyError, TypeError):
+        return str(error)
 
 
 def run(settings: ServiceSettings, username: str, password: str | None) -> int:
     caller = Caller(gateway_url(settings.data_dir))
     try:
+        caller.call("GET", "/health")
         caller.sign_in(username, password or getpass(f"Password for {username} (at least 12 characters): "))
         transcript = _upload(caller)
-        _show(caller, transcript)
+        _show(transcript)
+        _search(caller)
+        _ask(caller)
+    except EOFError:
+        print("Nobody to ask for a password here; give one with --password.")
+        return 1
     except Refused as refused:
         print(f"!!  {refused}")
         return 1
@@ -71,8 +90,8 @@ def _upload(caller: Caller) -> dict[str, Any]:
     print("uploading the demo conversation")
     head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="title"\r\n\r\nDemo conversation\r\n'
     file = (
-        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="demo.flac"\r\n'
-        "Content-Type: audio/flac\r\n\r\n"
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="demo.ogg"\r\n'
+        "Content-Type: audio/ogg\r\n\r\n"
     )
     body = (head + file).encode() + RECORDING.read_bytes() + f"\r\n--{BOUNDARY}--\r\n".encode()
     kind = f"multipart/form-data; boundary={BOUNDARY}"
@@ -83,14 +102,30 @@ def _upload(caller: Caller) -> dict[str, Any]:
     return found
 
 
-def _show(caller: Caller, transcript: dict[str, Any]) -> None:
+def _show(transcript: dict[str, Any]) -> None:
+    if transcript["status"] != "completed":
+        raise Refused(transcript.get("error") or f"the recording is {transcript['status']}")
     print(f"\n{transcript['title']} ({transcript['duration_s']:.0f} s)")
     for segment in transcript["segments"]:
         emotion = (segment.get("emotion") or {}).get("label", "")
         print(f"  {segment['start_s']:6.1f}  {segment['speaker']}  {segment['text']}  [{emotion}]")
+
+
+def _search(caller: Caller) -> None:
+    print(f"\nyou search: {SEARCH}")
+    for hit in caller.call("POST", "/rag/search", {"query": SEARCH, "top_k": 1}):
+        print(f"  {_place(hit['metadata'])}  {shorten(hit['content'], 300)}")
+
+
+def _ask(caller: Caller) -> None:
     print(f"\nyou ask: {QUESTION}")
     answer = caller.call("POST", "/gemma/chat", {"message": QUESTION})
-    print(answer["response"])
+    print(f"  {answer['response']}")
     for number, citation in enumerate(answer["citations"], start=1):
-        if citation["start_s"] is not None:
-            print(f"  [{number}] {citation['transcript_id']} from {citation['start_s']:.1f} s")
+        print(f"  [{number}] {_place(citation)}  {citation['quote']}")
+
+
+def _place(where: dict[str, Any]) -> str:
+    if where.get("start_s") is None:
+        return "a memory"
+    return f"{where['transcript_id']} from {where['start_s']:.1f} s"
