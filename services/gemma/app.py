@@ -24,10 +24,11 @@ def create_app(
     """Without `engine` the model of the settings is loaded when it is first needed."""
     settings = settings or Settings()
 
+    model = ModelLoader(settings, engine)
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         client = rag or RagClient(settings, app.state.identity)
-        model = ModelLoader(settings, engine)
         app.state.rag, app.state.chat = client, Chat(settings, client, model)
         app.state.checks["model"] = lambda: _state(model)
         yield

@@ -204,14 +204,18 @@ def answer(citations: Iterable[Citation], titles: dict[str, str]) -> str:
     """The quotations as an answer; [n] is the n-th citation."""
     lines = []
     for number, citation in enumerate(citations, start=1):
-        where = [citation.speaker] if citation.speaker else []
+        where = [_one_line(citation.speaker)] if citation.speaker else []
         if citation.start_s is not None:
             where.append(f"at {clock(citation.start_s)}")
         if titles.get(citation.memory_id):
-            where.append(f"in {titles[citation.memory_id]}")
+            where.append(f"in {_one_line(titles[citation.memory_id])}")
         source = f" — {' '.join(where)}" if where else ""
         lines.append(f"“{citation.quote}”{source} [{number}]")
     return "\n".join(lines)
+
+
+def _one_line(name: str) -> str:
+    return " ".join(name.split())
 
 
 NOTHING = "I found nothing in your memories that answers this."

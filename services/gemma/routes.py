@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from services.gemma.service import Chat, Run, server_sent
+from services.gemma.runs import Run, server_sent
+from services.gemma.service import Chat
 from shared.auth.dependencies import ForUser
 from shared.clients.rag import RagClient
+from shared.errors import NotFound
 from shared.etags import mark
 from shared.schemas.gemma import ChatRequest, ChatResponse
+from shared.schemas.ids import id_pattern
 from shared.schemas.rag import Conversation, ConversationSummary, EditConversation
 from shared.schemas.wire import Page
 
 PING_S = 15.0
+_CONVERSATION_ID = re.compile(id_pattern("cnv"))
+_EVENT_ID = re.compile(r"[0-9]{1,9}")
 router = APIRouter(prefix="/gemma")
 
 
@@ -35,6 +41,14 @@ def conditions(if_match: Annotated[str | None, Header()] = None) -> dict[str, st
     return {"If-Match": if_match} if if_match else {}
 
 
+def known_form(conversation_id: str) -> str:
+    """What cannot be an id is nobody's, and never becomes part of another service's address."""
+    if not _CONVERSATION_ID.fullmatch(conversation_id):
+        raise NotFound
+    return conversation_id
+
+
+Id = Annotated[str, Depends(known_form)]
 TheChat = Annotated[Chat, Depends(the_chat)]
 TheRag = Annotated[RagClient, Depends(the_rag)]
 Conditions = Annotated[dict[str, str], Depends(conditions)]
@@ -50,23 +64,25 @@ async def chat(request: ChatRequest, user: ForUser, chat: TheChat) -> ChatRespon
 
 
 def _stream(run: Run, after: int) -> StreamingResponse:
-    headers = {"X-Message-Id": run.message_id, "X-Accel-Buffering": "no"}
+    headers = {"X-Message-Id": run.message_id, "X-Accel-Buffering": "no", "Cache-Control": "no-store"}
     return StreamingResponse(_events(run, after), media_type="text/event-stream", headers=headers)
 
 
 async def _events(run: Run, after: int) -> AsyncIterator[bytes]:
     events = run.read(after)
     pending = asyncio.ensure_future(anext(events, None))
-    while True:
-        done, _ = await asyncio.wait({pending}, timeout=PING_S)
-        if not done:
-            yield b": ping\n\n"
-            continue
-        event = pending.result()
-        if event is None:
-            return
-        yield server_sent(*event)
-        pending = asyncio.ensure_future(anext(events, None))
+    try:
+        while True:
+            done, _ = await asyncio.wait({pending}, timeout=PING_S)
+            if not done:
+                yield b": ping\n\n"
+                continue
+            if (event := pending.result()) is None:
+                return
+            yield server_sent(*event)
+            pending = asyncio.ensure_future(anext(events, None))
+    finally:
+        pending.cancel()  # the client is gone; the answer goes on
 
 
 @router.get("/messages/{message_id}/events")
@@ -74,7 +90,7 @@ async def message_events(
     message_id: str, user: ForUser, chat: TheChat, last_event_id: Annotated[str | None, Header()] = None
 ) -> StreamingResponse:
     """Go on reading after `Last-Event-ID`."""
-    after = int(last_event_id) if last_event_id and last_event_id.isdigit() else 0
+    after = int(last_event_id) if last_event_id and _EVENT_ID.fullmatch(last_event_id) else 0
     return _stream(chat.run_of(user, message_id), after)
 
 
@@ -95,26 +111,29 @@ async def conversations(
 
 
 @router.get("/conversations/{conversation_id}")
-async def conversation(conversation_id: str, user: ForUser, rag: TheRag, response: Response) -> Conversation:
+async def conversation(
+    conversation_id: Id, user: ForUser, rag: TheRag, chat: TheChat, response: Response
+) -> Conversation:
     found = await rag.conversation(user, conversation_id)
     mark(response, found.revision)
-    return found
+    return chat.settled(user, found)
 
 
 @router.patch("/conversations/{conversation_id}")
 async def rename(
-    conversation_id: str,
+    conversation_id: Id,
     change: EditConversation,
     user: ForUser,
     rag: TheRag,
+    chat: TheChat,
     if_match: Conditions,
     response: Response,
 ) -> Conversation:
     changed = await rag.rename_conversation(user, conversation_id, change.title, if_match)
     mark(response, changed.revision)
-    return changed
+    return chat.settled(user, changed)
 
 
 @router.delete("/conversations/{conversation_id}", status_code=204)
-async def delete(conversation_id: str, user: ForUser, rag: TheRag, if_match: Conditions) -> None:
+async def delete(conversation_id: Id, user: ForUser, rag: TheRag, if_match: Conditions) -> None:
     await rag.delete_conversation(user, conversation_id, if_match)

@@ -3,67 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import time
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any
 
-from services.gemma import evidence, prompts
-from services.gemma.engines import Sampling, Turn
+from services.gemma import evidence
+from services.gemma.engines import Sampling
 from services.gemma.model import ModelLoader
+from services.gemma.runs import Run, Runs
 from services.gemma.settings import Settings
+from services.gemma.speech import Speech
 from shared.auth.principal import Principal
 from shared.clients.rag import RagClient
-from shared.errors import Busy, NotFound, ProductError
-from shared.schemas.gemma import ChatRequest, ChatResponse, Timings, Usage
+from shared.errors import Busy, ModelNotReady, NotFound, ProductError, TooLarge, UpstreamUnavailable
+from shared.schemas.gemma import ChatRequest, ChatResponse
 from shared.schemas.ids import new_id
-from shared.schemas.rag import Citation, Message, SearchHit, SearchRequest
+from shared.schemas.rag import Conversation, Message, SearchHit, SearchRequest
+from shared.schemas.transcription import Transcript
 
 log = logging.getLogger(__name__)
 KEEP_S = 600.0
 """How long the events of a finished answer can still be read again, in seconds."""
-
-
-@dataclass
-class Run:
-    """One answer in the making; its events can be read by any number of readers, from any point."""
-
-    user: Principal
-    message_id: str
-    conversation_id: str
-    request: ChatRequest
-    events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-    news: asyncio.Event = field(default_factory=asyncio.Event)
-    cancelled: bool = False
-    done: bool = False
-    response: ChatResponse | None = None
-    error: ProductError | None = None
-
-    def say(self, event: str, data: dict[str, Any]) -> None:
-        self.events.append((event, data))
-        self.wake()
-
-    def wake(self) -> None:
-        self.news.set()
-        self.news = asyncio.Event()
-
-    def finish(self) -> None:
-        self.done = True
-        self.wake()
-
-    async def read(self, after: int = 0) -> AsyncIterator[tuple[int, str, dict[str, Any]]]:
-        """(number, event, data) from the one after `after`, until the answer ends."""
-        at = after
-        while True:
-            while at < len(self.events):
-                at += 1
-                yield at, *self.events[at - 1]
-            if self.done:
-                return
-            await self.news.wait()
+STOP_S = 5.0
+"""Time that answers have to come to an end when the service stops, in seconds."""
+STORE_AGAIN_S = (0.5, 2.0, 5.0)
+HISTORY = 24
+"""Most earlier turns looked at."""
+FEW_WORDS = 2
+"""A question with fewer telling words leans on the one before."""
 
 
 class Chat:
@@ -71,106 +40,110 @@ class Chat:
 
     def __init__(self, settings: Settings, rag: RagClient, model: ModelLoader) -> None:
         self._settings, self._rag, self.model = settings, rag, model
-        self._runs: dict[str, Run] = {}
+        self._runs = Runs()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._places = settings.queue_length
 
     async def start(self, user: Principal, request: ChatRequest) -> Run:
         """The question is stored when it returns; the answer goes on without the caller."""
-        if sum(not run.done for run in self._runs.values()) >= self._settings.queue_length:
+        if self._places <= 0:
             raise Busy("Too many answers are being written; try again in a moment.", retry_after_s=5)
-        history, conversation_id = await self._conversation(user, request)
-        asked = _message("user", request.message)
-        await self._rag.put_message(user, conversation_id, asked)
+        if not request.include_context and (reason := self.model.why_not()):
+            raise ModelNotReady(reason, retry_after_s=30)
+        self._places -= 1
+        try:
+            history, conversation_id = await self._conversation(user, request)
+            await self._rag.put_message(user, conversation_id, _message("user", request.message))
+        except BaseException:
+            self._places += 1
+            raise
         run = Run(user, new_id("msg"), conversation_id, request)
-        self._runs[run.message_id] = run
+        self._runs.add(run)
         task = asyncio.create_task(self._answer(run, history))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
         return run
 
-    async def _conversation(self, user: Principal, request: ChatRequest) -> tuple[list[Turn], str]:
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._places += 1
+
+    async def _conversation(self, user: Principal, request: ChatRequest) -> tuple[list[Message], str]:
         if request.conversation_id is None:
-            title = " ".join(request.message.split())[:80]
+            title = " ".join(request.message.split())[:80] or "Conversation"
             return [], (await self._rag.create_conversation(user, title)).conversation_id
         found = await self._rag.conversation(user, request.conversation_id)
-        return [Turn(each.role, each.content) for each in found.messages[-6:]], found.conversation_id
+        return found.messages[-HISTORY:], found.conversation_id
 
     def run_of(self, user: Principal, message_id: str) -> Run:
-        run = self._runs.get(message_id)
-        if run is None or run.user.user_id != user.user_id:
+        run = self._runs.of(user, message_id)
+        if run is None:
             raise NotFound("This answer is not being written any more; read it in its conversation.")
         return run
 
     def cancel(self, user: Principal, message_id: str) -> None:
         self.run_of(user, message_id).cancelled = True
 
-    async def _answer(self, run: Run, history: list[Turn]) -> None:
+    def settled(self, user: Principal, conversation: Conversation) -> Conversation:
+        """An answer that is stored as being written, but by nobody: the service was killed over it."""
+        for message in conversation.messages:
+            if message.status == "streaming" and self._runs.of(user, message.message_id) is None:
+                message.status = "failed"
+        return conversation
+
+    async def _answer(self, run: Run, history: list[Message]) -> None:
         try:
             run.response = await self._write(run, history)
             run.say("done", run.response.model_dump(mode="json"))
         except ProductError as error:
-            run.error = error
-            run.say("error", {"code": error.code, "title": error.title(), "detail": error.detail})
+            run.fail(error)
         except Exception as error:  # the reader must hear that it ended
             log.exception("an answer failed", extra={"kind": type(error).__name__})
-            run.error = ProductError()
-            run.say("error", {"code": run.error.code, "title": run.error.title(), "detail": run.error.detail})
+            run.fail(ProductError())
         finally:
             run.finish()
-            asyncio.get_running_loop().call_later(KEEP_S, self._runs.pop, run.message_id, None)
+            asyncio.get_running_loop().call_later(KEEP_S, self._runs.drop, run)
 
-    async def _write(self, run: Run, history: list[Turn]) -> ChatResponse:
-        began = time.monotonic()
-        timings, usage = Timings(), Usage()
+    async def _write(self, run: Run, history: list[Message]) -> ChatResponse:
+        draft = run.draft
         run.say("status", {"stage": "searching", "message_id": run.message_id, "conversation_id": run.conversation_id})
-        hits = await self._hits(run)
-        timings.retrieval_s = round(time.monotonic() - began, 4)
-        citations, text = await self._quoted(run, hits)
-        for citation in citations:
-            run.say("citation", citation.model_dump(mode="json"))
-        first = _Clock(began)
-        if text:
-            first.tick()
-            run.say("token", {"text": text})
-        model_name, notice = "extractive", self.model.why_not()
-        if notice:
-            run.say("status", {"stage": "extractive", "notice": notice})
-        elif citations or not run.request.include_context:
-            words, model_name = await self._model_words(run, hits, history, usage, first, after=text)
-            text += words
-        timings.first_token_s, timings.total_s = first.seconds, round(time.monotonic() - began, 4)
-        status = "cancelled" if run.cancelled else "complete"
-        message = _message("assistant", text, run.message_id, citations=citations, model=model_name, status=status)
-        await self._rag.put_message(run.user, run.conversation_id, message)
+        if run.request.include_context:
+            await self._quote(run, history)
+        draft.notice = self.model.why_not()
+        if not draft.notice and not run.cancelled and (draft.citations or not run.request.include_context):
+            await self._add_words(run, history)
+        if draft.notice:
+            run.say("status", {"stage": "extractive", "notice": draft.notice})
+        if run.cancelled:
+            draft.notice = "Stopped before it was finished."
+        draft.timings.total_s = run.elapsed_s()
+        await self._store(run, "cancelled" if run.cancelled else "complete")
         return ChatResponse(
-            response=text,
+            response=draft.text,
             conversation_id=run.conversation_id,
             message_id=run.message_id,
-            citations=citations,
-            usage=usage,
-            model=model_name,
-            timings=timings,
-            notice=notice,
+            citations=draft.citations,
+            usage=draft.usage,
+            model=draft.model,
+            timings=draft.timings,
+            notice=draft.notice,
         )
 
-    async def _hits(self, run: Run) -> list[SearchHit]:
-        if not run.request.include_context:
-            return []
-        query = SearchRequest(query=run.request.message[:4000], top_k=self._settings.top_k)
-        hits = await self._rag.search(run.user, query)
-        run.say("context", {"memories": [hit.metadata.memory_id for hit in hits]})
-        return hits
-
-    async def _quoted(self, run: Run, hits: list[SearchHit]) -> tuple[list[Citation], str]:
-        """The citations and the answer that they make."""
-        if not run.request.include_context:
-            return [], ""
-        quotes = evidence.choose(run.request.message, hits)
-        citations = [evidence.cite(quote, await self._source(run.user, quote.hit)) for quote in quotes]
+    async def _quote(self, run: Run, history: Sequence[Message]) -> None:
+        """The answer in quotations, or that there is none."""
+        draft, question = run.draft, run.request.message
+        query = SearchRequest(query=_in_context(question, history)[:4000], top_k=self._settings.top_k)
+        draft.hits = await self._rag.search(run.user, query)
+        draft.timings.retrieval_s = run.elapsed_s()
+        run.say("context", {"memories": [hit.metadata.memory_id for hit in draft.hits]})
+        quotes = evidence.choose(query.query, draft.hits)
+        draft.citations = [evidence.cite(quote, await self._source(run.user, quote.hit)) for quote in quotes]
+        for citation in draft.citations:
+            run.say("citation", citation.model_dump(mode="json"))
         titles = {quote.hit.metadata.memory_id: quote.hit.metadata.title or "" for quote in quotes}
-        return citations, evidence.answer(citations, titles) if citations else evidence.NOTHING
+        run.tell(evidence.answer(draft.citations, titles) if draft.citations else evidence.NOTHING)
 
-    async def _source(self, user: Principal, hit: SearchHit) -> Any:
+    async def _source(self, user: Principal, hit: SearchHit) -> Transcript | None:
         if hit.metadata.transcript_id is None:
             return None
         try:
@@ -178,35 +151,42 @@ class Chat:
         except NotFound:
             return None
 
-    async def _model_words(
-        self, run: Run, hits: list[SearchHit], history: list[Turn], usage: Usage, first: _Clock, *, after: str
-    ) -> tuple[str, str]:
-        """What the model adds, streamed; the name of the model."""
-        engine = await self.model.engine()
-        kept = self._within_budget(engine, hits)
-        turns = prompts.chat(run.request.message, kept, history)
-        usage.prompt_tokens = sum(engine.count(turn.content) for turn in turns)
-        sampling = Sampling(max_tokens=run.request.max_tokens, temperature=run.request.temperature)
-        words, lead = "", f"\n\nIn the words of {engine.capabilities.model}: " if after else ""
-        async for piece in self.model.write(turns, sampling, lambda: run.cancelled):
-            if not words.strip() and not piece.strip():
-                continue
-            first.tick()
-            run.say("token", {"text": lead + piece if not words else piece})
-            words += piece
-            usage.completion_tokens += 1
-        usage.total_tokens = usage.prompt_tokens + usage.completion_tokens
-        return (lead + words if words else ""), engine.capabilities.model
+    async def _add_words(self, run: Run, history: Sequence[Message]) -> None:
+        """What the model says beside the quotations; where it fails, they stand alone and the notice says why."""
+        if run.draft.text:
+            await self._store(run, "streaming")
+        try:
+            await self._speak(run, history)
+        except (ModelNotReady, TooLarge) as error:
+            if not run.draft.text:
+                raise
+            run.draft.notice = error.detail
 
-    def _within_budget(self, engine: Any, hits: list[SearchHit]) -> list[SearchHit]:
-        """The first memories that fit; later ones are left out whole rather than cut."""
-        kept, left = [], self._settings.memory_tokens
-        for hit in hits[:4]:
-            left -= engine.count(prompts.memory_block(hit))
-            if left < 0:
-                break
-            kept.append(hit)
-        return kept
+    async def _speak(self, run: Run, history: Sequence[Message]) -> None:
+        if self.model.ahead:
+            run.say("status", {"stage": "waiting", "ahead": self.model.ahead})
+        speech = Speech(run, history, self._settings)
+        sampling = Sampling(max_tokens=run.request.max_tokens, temperature=run.request.temperature)
+        async with aclosing(self.model.write(speech.compose, sampling, lambda: run.cancelled)) as pieces:
+            async for piece in pieces:
+                speech.hear(piece)
+                if speech.loops:
+                    break
+        speech.end()
+
+    async def _store(self, run: Run, status: str) -> None:
+        """Durable when it returns; tries for some seconds, for the vault may just be starting again."""
+        draft = run.draft
+        message = _message(
+            "assistant", draft.text, run.message_id, citations=draft.citations, model=draft.model, status=status
+        )
+        for wait_s in STORE_AGAIN_S:
+            try:
+                await self._rag.put_message(run.user, run.conversation_id, message)
+                return
+            except (UpstreamUnavailable, Busy):
+                await asyncio.sleep(wait_s)
+        await self._rag.put_message(run.user, run.conversation_id, message)
 
     async def wait(self, run: Run) -> ChatResponse:
         async for _ in run.read():
@@ -217,21 +197,21 @@ class Chat:
         return run.response
 
     async def stop(self) -> None:
+        """Answers in the making end with what they have and are stored."""
+        for run in self._runs.unfinished():
+            run.cancelled = True
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=STOP_S)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.model.close()
 
 
-class _Clock:
-    """Seconds to the first token."""
-
-    def __init__(self, began: float) -> None:
-        self._began = began
-        self.seconds: float | None = None
-
-    def tick(self) -> None:
-        if self.seconds is None:
-            self.seconds = round(time.monotonic() - self._began, 4)
+def _in_context(question: str, history: Sequence[Message]) -> str:
+    """A question like "and when was that?" is looked up together with the one before."""
+    before = [message.content for message in history if message.role == "user"]
+    return f"{before[-1]} {question}" if before and len(evidence.stems(question)) < FEW_WORDS else question
 
 
 def _message(role: str, content: str, message_id: str | None = None, **more: Any) -> Message:
@@ -239,7 +219,3 @@ def _message(role: str, content: str, message_id: str | None = None, **more: Any
         {"message_id": message_id or new_id("msg"), "role": role, "content": content, "created_at": datetime.now(UTC)}
         | more
     )
-
-
-def server_sent(number: int, event: str, data: dict[str, Any]) -> bytes:
-    return f"id: {number}\nevent: {event}\ndata: {json.dumps(data)}\n\n".encode()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import AliasChoices, Field
 from pydantic_settings import SettingsConfigDict
 
@@ -14,25 +16,27 @@ class Settings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="GEMMA_")
 
     engine: str = "llama_cpp"
-    """Language engine: llama_cpp or fake (obeys every instruction; for tests only)."""
+    """Language engine: llama_cpp or fake (tells everything it was told; for tests only)."""
     llm_model: str = Field(
         "smollm2-135m-instruct/smollm2-135m-instruct-q4_1.gguf",
         validation_alias=AliasChoices("LLM_MODEL", "llm_model"),
     )
     """GGUF file below MODELS_DIR."""
-    template: str = "auto"
+    template: Literal["auto", "chatml", "gemma"] = "auto"
     """Chat template: chatml, gemma or auto (by the file's name). A template inside the file is never run."""
-    threads: int = 1
+    threads: int = Field(default=1, ge=1)
     """CPU threads while writing; on few shared cores more are slower."""
-    threads_batch: int = 2
+    threads_batch: int = Field(default=2, ge=1)
     """CPU threads while reading the prompt."""
-    gpu_layers: int = 0
+    gpu_layers: int = Field(default=0, ge=-1)
     """Layers of the model on the GPU. -1: all."""
-    context_tokens: int = 2048
+    context_tokens: int = Field(default=2048, ge=512)
     """Length of the model's context, prompt and answer together."""
-    memory_tokens: int = 900
+    memory_tokens: int = Field(default=900, ge=0)
     """Most tokens of the prompt that memories may take."""
-    queue_length: int = 8
-    """Answers that may wait for the model; beyond that a caller is told to come back."""
-    top_k: int = 6
+    idle_unload_s: float = Field(default=900, ge=-1)
+    """Quiet time before the model leaves memory, in seconds. -1: never."""
+    queue_length: int = Field(default=8, ge=1)
+    """Answers that may be in the making at once; beyond that a caller is told to come back."""
+    top_k: int = Field(default=6, ge=1, le=100)
     """Passages looked up for a question."""

@@ -38,17 +38,35 @@ class Turn:
     content: str
 
 
+@dataclass(frozen=True)
+class Piece:
+    """A bit of the answer; its text is empty while the prompt is read or a character is not whole yet."""
+
+    text: str
+    written: int
+    """Tokens of the answer so far."""
+
+
 class LanguageEngine(Protocol):
-    """Blocking, one answer at a time."""
+    """Blocking, one answer at a time, used by one thread."""
 
     capabilities: Capabilities
 
     def __init__(self, settings: Any) -> None: ...
 
-    def count(self, text: str) -> int:
-        """Tokens of a text."""
+    @staticmethod
+    def missing(settings: Any) -> str | None:
+        """What keeps it from being loaded, as a sentence for a reader; None where nothing does."""
         ...
 
-    def write(self, turns: Sequence[Turn], sampling: Sampling) -> Iterator[str]:
-        """Pieces of the answer as they come; closing the iterator stops the model."""
+    def length(self, turns: Sequence[Turn]) -> int:
+        """Tokens of the whole prompt."""
+        ...
+
+    def write(self, turns: Sequence[Turn], sampling: Sampling) -> Iterator[Piece]:
+        """The answer as it comes; closing the iterator stops the model. Raises TooLarge."""
+        ...
+
+    def close(self) -> None:
+        """Free the memory; it is not used again."""
         ...

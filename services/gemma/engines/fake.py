@@ -1,4 +1,4 @@
-"""A model that obeys: it repeats what it was given, so that tests see what an injection could have reached."""
+"""A model that obeys: it tells everything it was given, so that tests see what an injection could have reached."""
 
 from __future__ import annotations
 
@@ -6,19 +6,27 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from services.gemma.engines import Capabilities, Sampling, Turn
+from services.gemma.engines import Capabilities, Piece, Sampling, Turn
 
 
 class FakeLanguage:
     """Never a default."""
 
     def __init__(self, settings: Any) -> None:
-        warnings.warn("FakeLanguage only repeats its prompt; it is for tests only", stacklevel=2)
+        warnings.warn("FakeLanguage only tells what it was told; it is for tests only", stacklevel=2)
         self.capabilities = Capabilities("fake", 100_000)
 
-    def count(self, text: str) -> int:
-        return len(text.split())
+    @staticmethod
+    def missing(settings: Any) -> str | None:
+        return None
 
-    def write(self, turns: Sequence[Turn], sampling: Sampling) -> Iterator[str]:
-        for word in turns[-1].content.split()[: sampling.max_tokens]:
-            yield f"{word} "
+    def length(self, turns: Sequence[Turn]) -> int:
+        return sum(len(turn.content.split()) for turn in turns)
+
+    def write(self, turns: Sequence[Turn], sampling: Sampling) -> Iterator[Piece]:
+        told = " ".join(turn.content for turn in turns).split()
+        for written, word in enumerate(["Told:", *told][: sampling.max_tokens], start=1):
+            yield Piece(f"{word} ", written)
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,128 @@
+"""The model's own words beside the quotations: told from mere repetition while they come.
+
+Small models like to copy what they were shown, or to say one sentence for ever. What the reader has in front of them
+already is held back until it turns into something of its own; a loop ends the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from services.gemma import prompts
+from services.gemma.engines import LanguageEngine, Piece, Turn
+from services.gemma.runs import Run
+from services.gemma.settings import Settings
+from shared.errors import ModelNotReady
+from shared.schemas.rag import Citation, Message, SearchHit
+
+TAIL_CHARS = 40
+LEAST_CHARS = 160
+MOST_REPEATS = 3
+MERE_SHARE = 0.6
+"""A shorter part of what was shown is an answer ("Tuesday"), a longer one a repetition."""
+
+
+class Echo:
+    """One answer; feed it the pieces, show what it gives back."""
+
+    def __init__(self, shown: Iterable[str]) -> None:
+        self._shown = [plain for text in shown if (plain := _plain(text))]
+        self._held = ""
+        self._own = False
+        self._said = ""
+
+    def hear(self, piece: str) -> str:
+        """What may be shown now."""
+        self._said += piece
+        if self._own:
+            return piece
+        self._held += piece
+        plain = _plain(self._held)
+        if not plain or any(plain in each for each in self._shown):
+            return ""
+        return self._let_go()
+
+    def end(self) -> str:
+        """What was held to the last; nothing where it only repeats."""
+        plain = _plain(self._held)
+        if (
+            self._own
+            or not plain
+            or any(plain in each and len(plain) >= MERE_SHARE * len(each) for each in self._shown)
+        ):
+            return ""
+        return self._let_go()
+
+    @property
+    def loops(self) -> bool:
+        """It says the same again and again."""
+        if len(self._said) < LEAST_CHARS:
+            return False
+        return self._said.count(self._said[-TAIL_CHARS:]) >= MOST_REPEATS
+
+    def _let_go(self) -> str:
+        self._own, held = True, self._held.lstrip()
+        self._held = ""
+        return held
+
+
+def _plain(text: str) -> str:
+    return "".join(filter(str.isalnum, text.casefold()))
+
+
+class Speech:
+    """What the model adds to one answer."""
+
+    def __init__(self, run: Run, history: Sequence[Message], settings: Settings) -> None:
+        self._run, self._history, self._settings = run, history, settings
+        quotes = [each.quote for each in run.draft.citations]
+        self._echo = Echo([run.request.message, prompts.SYSTEM, *quotes, " ".join(quotes)])
+        self._prompt: prompts.Prompt | None = None
+        self._model = ""
+
+    def compose(self, engine: LanguageEngine) -> Sequence[Turn]:
+        """The prompt, cut to the engine's room. In the engine's thread. Raises TooLarge."""
+        draft, request = self._run.draft, self._run.request
+        self._model = engine.capabilities.model
+        self._prompt = prompts.fitted(
+            engine,
+            request.message,
+            _quoted_first(draft.hits, draft.citations),
+            self._history,
+            max_tokens=request.max_tokens,
+            memory_tokens=self._settings.memory_tokens,
+            with_memory=request.include_context,
+        )
+        return self._prompt.turns
+
+    def hear(self, piece: Piece) -> None:
+        usage = self._run.draft.usage
+        if not usage.prompt_tokens and self._prompt is not None:
+            usage.prompt_tokens = self._prompt.length
+            self._run.say("status", {"stage": "writing", "model": self._model} | self._prompt.what_fitted())
+        usage.completion_tokens = piece.written
+        usage.total_tokens = usage.prompt_tokens + usage.completion_tokens
+        self._tell(self._echo.hear(piece.text))
+
+    @property
+    def loops(self) -> bool:
+        return self._echo.loops
+
+    def end(self) -> None:
+        """Raises ModelNotReady where nothing of its own was said."""
+        self._tell(self._echo.end())
+        if self._run.draft.model != self._model and not self._run.cancelled:
+            raise ModelNotReady("The language model had nothing to add.")
+
+    def _tell(self, text: str) -> None:
+        draft = self._run.draft
+        if text and draft.model != self._model:
+            text = prompts.led(self._model) + text if draft.text else text
+            draft.model = self._model
+        if text:
+            self._run.tell(text)
+
+
+def _quoted_first(hits: Sequence[SearchHit], citations: Sequence[Citation]) -> list[SearchHit]:
+    quoted = {each.memory_id for each in citations}
+    return sorted(hits, key=lambda hit: hit.metadata.memory_id not in quoted)
