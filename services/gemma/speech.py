@@ -19,7 +19,8 @@ TAIL_CHARS = 40
 LEAST_CHARS = 160
 MOST_REPEATS = 3
 MERE_SHARE = 0.6
-"""A shorter part of what was shown is an answer ("Tuesday"), a longer one a repetition."""
+MERE_CHARS = 60
+"""A shorter part of what was shown is an answer ("on Tuesday"), a longer one a repetition."""
 
 
 class Echo:
@@ -45,11 +46,7 @@ class Echo:
     def end(self) -> str:
         """What was held to the last; nothing where it only repeats."""
         plain = _plain(self._held)
-        if (
-            self._own
-            or not plain
-            or any(plain in each and len(plain) >= MERE_SHARE * len(each) for each in self._shown)
-        ):
+        if self._own or not self._held.strip() or any(plain in each and _much(plain, each) for each in self._shown):
             return ""
         return self._let_go()
 
@@ -66,6 +63,10 @@ class Echo:
         return held
 
 
+def _much(part: str, whole: str) -> bool:
+    return len(part) >= min(MERE_CHARS, MERE_SHARE * len(whole))
+
+
 def _plain(text: str) -> str:
     return "".join(filter(str.isalnum, text.casefold()))
 
@@ -75,8 +76,7 @@ class Speech:
 
     def __init__(self, run: Run, history: Sequence[Message], settings: Settings) -> None:
         self._run, self._history, self._settings = run, history, settings
-        quotes = [each.quote for each in run.draft.citations]
-        self._echo = Echo([run.request.message, prompts.SYSTEM, *quotes, " ".join(quotes)])
+        self._echo = Echo([])
         self._prompt: prompts.Prompt | None = None
         self._model = ""
 
@@ -93,6 +93,8 @@ class Speech:
             memory_tokens=self._settings.memory_tokens,
             with_memory=request.include_context,
         )
+        shown = [turn.content for turn in self._prompt.turns]
+        self._echo = Echo([request.message, *(each.quote for each in draft.citations), *shown])
         return self._prompt.turns
 
     def hear(self, piece: Piece) -> None:
