@@ -6,26 +6,33 @@ with the same body gets it back; another body under the same key is refused.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.crypto.envelope import seal, unseal
-from shared.errors import Invalid, ProductError, StillRunning
+from shared.errors import BadRequest, Invalid, ProductError, StillRunning
 from shared.problems import problem_response
 from shared.storage.redis import Store
 
 KEEP_S = 24 * 3600.0
-RUNNING_S = 900.0
+RUNNING_S = 60.0
+"""A gateway that died is noticed after this time; one that lives renews its claim."""
 MAX_ANSWER_BYTES = 4 * 1024**2
 ROUTES = frozenset(
     {"/transcription/upload", "/rag/memory", "/rag/rebuild-index", "/gemma/chat", "/auth/tokens", "/queue/task"}
 )
-_KEPT = (b"content-type", b"location", b"etag")
+_KEY = re.compile(r"[\x21-\x7e]{1,200}")
+_BOUNDARY = re.compile(r'boundary="?([^";,\s]{1,200})"?', re.IGNORECASE)
+_KEPT = (b"content-type", b"location", b"etag", b"x-message-id")
 
 
 class Idempotency:
@@ -35,84 +42,145 @@ class Idempotency:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        key = self._key(scope)
-        if key is None:
-            await self._app(scope, receive, send)
-            return
         try:
-            await self._once(key, scope, receive, send)
+            key = _key(scope)
+            if key is None:
+                await self._app(scope, receive, send)
+            else:
+                await self._once(key, scope, receive, send)
         except ProductError as error:
             await problem_response(error, scope["path"])(scope, receive, send)
-
-    def _key(self, scope: Scope) -> str | None:
-        """Where the answer is kept; None where there is nothing to do, or nobody to do it for."""
-        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] not in ROUTES:
-            return None
-        headers = Headers(scope=scope)
-        sent = headers.get("idempotency-key", "")
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        if not sent or len(sent) > 200 or scheme.lower() != "bearer":
-            return None
-        try:
-            user = scope["app"].state.identity_service.principal_of(token)
-        except ProductError:
-            return None  # the route itself says so
-        return "idem:" + hashlib.sha256(f"{user.user_id} {scope['path']} {sent}".encode()).hexdigest()
 
     async def _once(self, key: str, scope: Scope, receive: Receive, send: Send) -> None:
         state = scope["app"].state
         store: Store = state.store
-        if not await store.claim(f"{key}:run", RUNNING_S):
-            await self._again(state, key, receive, send)
-            return
-        answer = _Answer(receive, send)
-        try:
-            await self._app(scope, answer.receive, answer.send)
-        finally:
-            if answer.worth_keeping:
-                await store.put(key, self._sealed(answer, state.idempotency_key), KEEP_S)
-                await store.put(f"{key}:run", "done", KEEP_S)
-            else:
-                await store.delete(f"{key}:run")
-
-    async def _again(self, state: Any, key: str, receive: Receive, send: Send) -> None:
-        kept = await state.store.get(key)
-        if kept is None:
+        ours = await store.claim(f"{key}:run", RUNNING_S)
+        kept = await store.get(key)
+        if kept is not None:
+            await _again(json.loads(unseal(state.idempotency_key, base64.b64decode(kept))), scope, receive, send)
+        elif not ours:
             raise StillRunning
-        body = json.loads(unseal(state.idempotency_key, base64.b64decode(kept)))
-        if await _digest(receive) != body["digest"]:
-            raise Invalid("This Idempotency-Key was used with another body.")
-        headers = [(name.encode(), value.encode()) for name, value in body["headers"]]
-        headers.append((b"idempotency-replayed", b"true"))
-        await send({"type": "http.response.start", "status": body["status"], "headers": headers})
-        await send({"type": "http.response.body", "body": base64.b64decode(body["body"])})
-
-    def _sealed(self, answer: _Answer, key: bytes) -> str:
-        body = {
-            "digest": answer.digest.hexdigest(),
-            "status": answer.status,
-            "headers": [(name.decode(), value.decode()) for name, value in answer.headers if name in _KEPT],
-            "body": base64.b64encode(answer.body).decode(),
-        }
-        return base64.b64encode(seal(key, json.dumps(body).encode())).decode()
+        else:
+            async with _claimed(store, f"{key}:run"):
+                exchange = _Exchange(scope, receive, send)
+                await exchange.run(self._app)
+                if exchange.worth_keeping:
+                    await store.put(key, _sealed(exchange, state.idempotency_key), KEEP_S)
 
 
-class _Answer:
-    """Watches one exchange: what was asked (as a digest) and what was answered."""
+def _key(scope: Scope) -> str | None:
+    """Where the answer is kept; None where there is nothing to do, or nobody to do it for."""
+    if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] not in ROUTES:
+        return None
+    headers = Headers(scope=scope)
+    sent = headers.get("idempotency-key")
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    if sent is None or scheme.lower() != "bearer":
+        return None
+    try:
+        user = scope["app"].state.identity_service.allowed(token.strip(), scope["path"])
+    except ProductError:
+        return None  # the route itself says so
+    if not _KEY.fullmatch(sent):
+        raise BadRequest("Idempotency-Key takes 1 to 200 visible ASCII characters.")
+    return "idem:" + hashlib.sha256(f"{user.user_id} {scope['path']} {sent}".encode()).hexdigest()
 
-    def __init__(self, receive: Receive, send: Send) -> None:
-        self._receive, self._send = receive, send
-        self.digest = hashlib.sha256()
+
+@asynccontextmanager
+async def _claimed(store: Store, key: str) -> AsyncIterator[None]:
+    """Keeps the claim alive for as long as the work takes, and gives it back."""
+
+    async def renew() -> None:
+        while True:
+            await asyncio.sleep(RUNNING_S / 3)
+            with suppress(ProductError):
+                await store.put(key, "1", RUNNING_S)
+
+    renewing = asyncio.create_task(renew())
+    try:
+        yield
+    finally:
+        renewing.cancel()
+        await store.delete(key)
+
+
+async def _again(kept: dict[str, Any], scope: Scope, receive: Receive, send: Send) -> None:
+    digest = BodyDigest(scope)
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return
+        digest.update(message.get("body", b""))
+        if not message.get("more_body", False):
+            break
+    if digest.value() != kept["digest"]:
+        raise Invalid("This Idempotency-Key was used with another body.")
+    headers = [(name.encode(), value.encode("latin-1")) for name, value in kept["headers"]]
+    headers.append((b"idempotency-replayed", b"true"))
+    await send({"type": "http.response.start", "status": kept["status"], "headers": headers})
+    await send({"type": "http.response.body", "body": base64.b64decode(kept["body"])})
+
+
+def _sealed(exchange: _Exchange, key: bytes) -> str:
+    body = {
+        "digest": exchange.digest.value(),
+        "status": exchange.status,
+        "headers": [(name.decode(), value.decode("latin-1")) for name, value in exchange.headers if name in _KEPT],
+        "body": base64.b64encode(exchange.body).decode(),
+    }
+    return base64.b64encode(seal(key, json.dumps(body).encode())).decode()
+
+
+class BodyDigest:
+    """What was sent. The boundary of a form is left out: a client that repeats itself draws another one."""
+
+    def __init__(self, scope: Scope) -> None:
+        found = _BOUNDARY.search(Headers(scope=scope).get("content-type", ""))
+        self._boundary = found.group(1).encode("latin-1") if found else b""
+        self._hash = hashlib.sha256()
+        self._rest = b""
+
+    def update(self, chunk: bytes) -> None:
+        if not self._boundary:
+            self._hash.update(chunk)
+            return
+        *whole, rest = (self._rest + chunk).split(self._boundary)
+        for part in whole:
+            self._hash.update(part)
+        cut = max(0, len(rest) - len(self._boundary) + 1)  # the boundary may end in the next chunk
+        self._hash.update(rest[:cut])
+        self._rest = rest[cut:]
+
+    def value(self) -> str:
+        ended = self._hash.copy()
+        ended.update(self._rest)
+        return ended.hexdigest()
+
+
+class _Exchange:
+    """One exchange, watched: what was asked (as a digest) and what was answered.
+
+    Once the body has come, a client that leaves does not stop the work: it will ask again, and then the answer is here.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._scope, self._receive, self._send = scope, receive, send
+        self.digest = BodyDigest(scope)
         self.status = 0
-        self.headers: list[Any] = []
+        self.headers: list[tuple[bytes, bytes]] = []
         self.body = b""
         self._whole = self._ended = False
 
     @property
     def worth_keeping(self) -> bool:
-        return self._whole and self._ended and 200 <= self.status < 500 and self.status not in (401, 403, 409, 429)
+        return self._whole and self._ended and 200 <= self.status < 500 and self.status not in (401, 403, 409, 413, 429)
+
+    async def run(self, app: ASGIApp) -> None:
+        await app(self._scope, self.receive, self.send)
 
     async def receive(self) -> Message:
+        if self._ended:
+            await asyncio.Event().wait()
         message = await self._receive()
         if message["type"] == "http.request":
             self.digest.update(message.get("body", b""))
@@ -122,18 +190,10 @@ class _Answer:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status, self.headers = message["status"], list(message["headers"])
+            while not self._ended:  # a route that takes no body has not read it
+                await self.receive()
         elif message["type"] == "http.response.body" and len(self.body) <= MAX_ANSWER_BYTES:
             self.body += message.get("body", b"")
             self._whole = not message.get("more_body", False) and len(self.body) <= MAX_ANSWER_BYTES
-        await self._send(message)
-
-
-async def _digest(receive: Receive) -> str:
-    digest = hashlib.sha256()
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            return ""
-        digest.update(message.get("body", b""))
-        if not message.get("more_body", False):
-            return digest.hexdigest()
+        with suppress(OSError):
+            await self._send(message)

@@ -77,10 +77,14 @@ class Identity:
         except NotFound as error:
             raise Forbidden(error.detail) from error
 
-    async def limit_sign_in(self, username: str, address: str) -> None:
+    async def limit_sign_in(self, connection: HTTPConnection, username: str) -> None:
         """Raises RateLimited."""
-        await self._limiter.check(self._address_limit, address)
-        await self._limiter.check(self._account_limit, hashlib.sha256(fold(username).encode()).hexdigest()[:32])
+        address = connection.client.host if connection.client else "unknown"
+        connection.state.rate_headers = {}
+        headers = connection.state.rate_headers
+        await self._limiter.check(self._address_limit, address, headers)
+        account = hashlib.sha256(fold(username).encode()).hexdigest()[:32]
+        await self._limiter.check(self._account_limit, account, headers)
 
     async def login(self, username: str, password: str) -> TokenPair:
         """The same work and the same answer for an unknown name and a wrong password."""
@@ -147,16 +151,18 @@ class Identity:
 
     async def authenticate(self, connection: HTTPConnection, token: str) -> Principal:
         """Who calls, checked against the accounts as they are now, within the scope and the rate allowed."""
-        principal = self._personal(token) if token.startswith("npt_") else self._session(token)
-        needed = scope_of(connection.url.path)
-        if needed != "admin" and needed not in principal.scopes:
-            raise Forbidden(f"This token does not have the scope {needed!r}.")
-        connection.state.rate_headers = await self._limiter.check(self._user_limit, principal.user_id)
+        principal = self.allowed(token, connection.url.path)
+        connection.state.rate_headers = {}
+        await self._limiter.check(self._user_limit, principal.user_id, connection.state.rate_headers)
         return principal
 
-    def principal_of(self, token: str) -> Principal:
-        """Who a token stands for, without any limit. Raises Unauthenticated."""
-        return self._personal(token) if token.startswith("npt_") else self._session(token)
+    def allowed(self, token: str, path: str) -> Principal:
+        """Who a token stands for, if it may be used for this path. Raises Unauthenticated, Forbidden."""
+        principal = self._personal(token) if token.startswith("npt_") else self._session(token)
+        needed = scope_of(path)
+        if needed != "admin" and needed not in principal.scopes:
+            raise Forbidden(f"This token does not have the scope {needed!r}.")
+        return principal
 
     def _session(self, token: str) -> Principal:
         claims = self._tokens.verify(token, "at+jwt")

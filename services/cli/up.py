@@ -100,7 +100,8 @@ class Platform:
 
     def _require_port(self, name: str, host: str, port: int) -> None:
         if not 0 < port < 65536:
-            raise CannotStart(f"{name} would get port {port}; choose `--port` between 1 and 65529.")
+            most = 65535 - max(SERVICE_PORTS.values()) + SERVICE_PORTS["api-gateway"]
+            raise CannotStart(f"{name} would get port {port}; choose `--port` between 1 and {most}.")
         error = taken(host, port)
         if error == errno.EADDRINUSE:
             raise CannotStart(

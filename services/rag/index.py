@@ -7,6 +7,7 @@ not depend on a filter.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import faiss
 import numpy as np
@@ -35,6 +36,14 @@ class VectorIndex:
     def remove(self, ids: Sequence[int]) -> None:
         if len(ids):
             self._index.remove_ids(faiss.IDSelectorBatch(np.asarray(ids, dtype=np.int64)))
+
+    def cosines(self, vector: Vectors, ids: Sequence[int]) -> dict[int, float]:
+        """Of the ids that are here."""
+        found = {}
+        for each in ids:
+            with suppress(RuntimeError):  # how faiss says that it has no such id
+                found[each] = float(self._index.reconstruct(each) @ vector)
+        return found
 
     def search(self, vector: Vectors, count: int, among: Sequence[int] | None = None) -> list[tuple[int, float]]:
         """The `count` nearest as (id, cosine), best first; `among` restricts before ranking."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from shared.schemas.transcription import Segment, Transcript
+from shared.schemas.transcription import Segment, Speaker, Transcript
 
 _SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|\n+")
 
@@ -20,6 +20,8 @@ class Passage:
     start_s: float
     end_s: float
     speaker: str
+    speaker_keys: tuple[str, ...] = ()
+    """All that this speaker is called: label, id, name."""
 
 
 def chunks_of(text: str, most_chars: int) -> list[str]:
@@ -58,12 +60,18 @@ def passages_of(transcript: Transcript, most_chars: int) -> list[Passage]:
 
 
 def _joined(segments: list[Segment], transcript: Transcript) -> Passage:
-    names = {speaker.label: speaker.name or speaker.label for speaker in transcript.speakers}
     first = segments[0]
+    speaker = next((each for each in transcript.speakers if each.label == first.speaker), Speaker(label=first.speaker))
     return Passage(
         text=" ".join(each.text.strip() for each in segments),
         segment_id=first.segment_id,
         start_s=first.start_s,
         end_s=segments[-1].end_s,
-        speaker=names.get(first.speaker, first.speaker),
+        speaker=speaker.name or speaker.label,
+        speaker_keys=speaker_keys(speaker),
     )
+
+
+def speaker_keys(speaker: Speaker) -> tuple[str, ...]:
+    """All that a speaker may be asked for by."""
+    return tuple(key for key in (speaker.label, speaker.speaker_id, speaker.name) if key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,9 +30,25 @@ def memory_of(row: Mapping[str, Any]) -> Memory:
     return Memory.model_validate(values | {"tags": json.loads(values["tags"])})
 
 
-def insert_memory(vault: Vault, memory: Memory, chunks: Sequence[str], vectors: Vectors) -> list[int]:
-    """Inside a transaction; answers the ids of its chunks."""
+@dataclass(frozen=True)
+class Chunk:
+    """A piece of a memory that a vector stands for."""
+
+    content: str
+    heading: str | None = None
+    """What the whole memory is about; found by its words, but no part of what was said."""
+
+    @property
+    def embedded(self) -> str:
+        return f"{self.heading}: {self.content}" if self.heading else self.content
+
+
+def insert_memory(
+    vault: Vault, memory: Memory, chunks: Sequence[Chunk], vectors: Vectors, speaker_keys: Sequence[str] = ()
+) -> list[int]:
+    """Inside a transaction; answers the ids of its chunks. `speaker_keys`: all that the speaker may be filtered by."""
     values = memory.model_dump()
+    values["speaker_keys"] = json.dumps([key.casefold() for key in speaker_keys])
     for name in ("occurred_at", "created_at", "updated_at"):
         values[name] = moment(values[name])
     values["tags"] = json.dumps(values["tags"])
@@ -41,12 +58,12 @@ def insert_memory(vault: Vault, memory: Memory, chunks: Sequence[str], vectors: 
     return insert_chunks(vault, memory.memory_id, chunks, vectors)
 
 
-def insert_chunks(vault: Vault, memory_id: str, chunks: Sequence[str], vectors: Vectors) -> list[int]:
+def insert_chunks(vault: Vault, memory_id: str, chunks: Sequence[Chunk], vectors: Vectors) -> list[int]:
     ids = []
-    for text, vector in zip(chunks, vectors, strict=True):
+    for chunk, vector in zip(chunks, vectors, strict=True):
         cursor = vault.db.execute(
-            "INSERT INTO chunk (memory_id, content, model, vector) VALUES (?, ?, ?, ?)",
-            (memory_id, text, vault.model, vector.tobytes()),
+            "INSERT INTO chunk (memory_id, heading, content, model, vector) VALUES (?, ?, ?, ?, ?)",
+            (memory_id, chunk.heading, chunk.content, vault.model, vector.tobytes()),
         )
         ids.append(int(cursor.lastrowid))
     return ids
@@ -60,12 +77,11 @@ def chunk_ids(vault: Vault, where: str, *values: Any) -> list[int]:
     return [row[0] for row in rows.fetchall()]
 
 
-def add_memory(vault: Vault, memory: Memory, chunks: Sequence[str], vectors: Vectors) -> None:
+def add_memory(vault: Vault, memory: Memory, chunks: Sequence[Chunk], vectors: Vectors) -> None:
     """Durable when it returns."""
-    index = vault.index
     with transaction(vault.db):
         ids = insert_memory(vault, memory, chunks, vectors)
-    index.add(ids, vectors)
+    vault.follow([], ids, vectors)
 
 
 def get_memory(vault: Vault, memory_id: str) -> Memory:
@@ -94,11 +110,10 @@ def change_memory(
     memory_id: str,
     changes: Mapping[str, Any],
     expected: int | None,
-    chunks: Sequence[str] | None,
+    chunks: Sequence[Chunk] | None,
     vectors: Vectors | None,
 ) -> Memory:
     """Change some fields; with `chunks` and `vectors` the content is indexed anew. Raises PreconditionFailed."""
-    index = vault.index
     old: list[int] = []
     new: list[int] = []
     with transaction(vault.db):
@@ -109,9 +124,7 @@ def change_memory(
             old = chunk_ids(vault, "memory_id = ?", memory_id)
             vault.db.execute("DELETE FROM chunk WHERE memory_id = ?", (memory_id,))
             new = insert_chunks(vault, memory_id, chunks, vectors)
-    index.remove(old)
-    if vectors is not None:
-        index.add(new, vectors)
+    vault.follow(old, new, vectors)
     return get_memory(vault, memory_id)
 
 
@@ -130,13 +143,12 @@ def require_revision(current: int, expected: int | None) -> None:
 
 def delete_memory(vault: Vault, memory_id: str, expected: int | None) -> None:
     """Text, full text and vectors in one transaction."""
-    index = vault.index
     with transaction(vault.db):
         require_revision(get_memory(vault, memory_id).revision, expected)
         ids = chunk_ids(vault, "memory_id = ?", memory_id)
         vault.db.execute("DELETE FROM chunk WHERE memory_id = ?", (memory_id,))
         vault.db.execute("DELETE FROM memory WHERE memory_id = ?", (memory_id,))
-    index.remove(ids)
+    vault.follow(ids)
 
 
 def counts(vault: Vault) -> VaultCounts:
@@ -159,7 +171,7 @@ def clear(vault: Vault) -> None:
     vault.forget_index()
 
 
-def reindex(vault: Vault, chunks: Mapping[int, str], vectors: Vectors) -> None:
+def reindex(vault: Vault, chunks: Mapping[int, Chunk], vectors: Vectors) -> None:
     """New vectors for chunks that are still there; one transaction."""
     with transaction(vault.db):
         for (chunk_id, _), vector in zip(chunks.items(), vectors, strict=True):
@@ -168,9 +180,10 @@ def reindex(vault: Vault, chunks: Mapping[int, str], vectors: Vectors) -> None:
             )
 
 
-def chunks_after(vault: Vault, chunk_id: int, limit: int) -> dict[int, str]:
+def chunks_after(vault: Vault, chunk_id: int, limit: int) -> dict[int, Chunk]:
     with in_our_words():
         rows = vault.db.execute(
-            "SELECT chunk_id, content FROM chunk WHERE chunk_id > ? ORDER BY chunk_id LIMIT ?", (chunk_id, limit)
+            "SELECT chunk_id, heading, content FROM chunk WHERE chunk_id > ? ORDER BY chunk_id LIMIT ?",
+            (chunk_id, limit),
         ).fetchall()
-    return {row[0]: row[1] for row in rows}
+    return {row["chunk_id"]: Chunk(row["content"], row["heading"]) for row in rows}

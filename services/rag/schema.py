@@ -18,12 +18,14 @@ CREATE TABLE memory (
     segment_id    TEXT,
     start_s       REAL,
     end_s         REAL,
-    speaker       TEXT
+    speaker       TEXT,
+    speaker_keys  TEXT NOT NULL DEFAULT '[]'
 );
 CREATE INDEX memory_transcript ON memory (transcript_id);
 CREATE TABLE transcript (
     transcript_id TEXT PRIMARY KEY,
     document      TEXT NOT NULL,
+    summary       TEXT NOT NULL,
     title         TEXT NOT NULL,
     text          TEXT NOT NULL,
     tags          TEXT NOT NULL DEFAULT '[]',
@@ -35,18 +37,20 @@ CREATE TABLE transcript (
 CREATE TABLE chunk (
     chunk_id  INTEGER PRIMARY KEY AUTOINCREMENT,
     memory_id TEXT NOT NULL REFERENCES memory ON DELETE CASCADE,
+    heading   TEXT,
     content   TEXT NOT NULL,
     model     TEXT NOT NULL,
     vector    BLOB NOT NULL
 );
 CREATE INDEX chunk_memory ON chunk (memory_id);
-CREATE VIRTUAL TABLE chunk_text USING fts5 (content, content='chunk', content_rowid='chunk_id',
+CREATE VIRTUAL TABLE chunk_text USING fts5 (heading, content, content='chunk', content_rowid='chunk_id',
     tokenize='porter unicode61 remove_diacritics 2');
 CREATE TRIGGER chunk_added AFTER INSERT ON chunk BEGIN
-    INSERT INTO chunk_text (rowid, content) VALUES (new.chunk_id, new.content);
+    INSERT INTO chunk_text (rowid, heading, content) VALUES (new.chunk_id, new.heading, new.content);
 END;
 CREATE TRIGGER chunk_removed AFTER DELETE ON chunk BEGIN
-    INSERT INTO chunk_text (chunk_text, rowid, content) VALUES ('delete', old.chunk_id, old.content);
+    INSERT INTO chunk_text (chunk_text, rowid, heading, content)
+    VALUES ('delete', old.chunk_id, old.heading, old.content);
 END;
 INSERT INTO chunk_text (chunk_text, rank) VALUES ('secure-delete', 1);
 CREATE TABLE conversation (

@@ -26,71 +26,11 @@ COMMON_SHARE = 0.1
 """A word that more than this share of the chunks holds says little about any of them."""
 _WORD = re.compile(r"\w+")
 _STOP = frozenset(
-    [
-        "a",
-        "an",
-        "and",
-        "are",
-        "as",
-        "at",
-        "be",
-        "but",
-        "by",
-        "did",
-        "do",
-        "does",
-        "for",
-        "from",
-        "had",
-        "has",
-        "have",
-        "he",
-        "her",
-        "his",
-        "how",
-        "i",
-        "if",
-        "in",
-        "is",
-        "it",
-        "its",
-        "me",
-        "my",
-        "of",
-        "on",
-        "or",
-        "our",
-        "she",
-        "so",
-        "that",
-        "the",
-        "their",
-        "them",
-        "then",
-        "there",
-        "they",
-        "this",
-        "to",
-        "was",
-        "we",
-        "were",
-        "what",
-        "when",
-        "where",
-        "which",
-        "who",
-        "why",
-        "will",
-        "with",
-        "would",
-        "you",
-        "your",
-        "about",
-        "tell",
-        "said",
-        "say",
-        "says",
-    ]
+    """
+    a an and are as at be but by did do does for from had has have he her his how i if in is it its me my of on
+    or our she so that the their them then there they this to was we were what when where which who why will
+    with would you your about tell said say says
+    """.split()  # noqa: SIM905 - one word a line would be fifty lines
 )
 
 
@@ -101,7 +41,10 @@ def search(vault: Vault, request: SearchRequest, vector: Vectors | None) -> list
     near = vault.index.search(vector, want, among) if vector is not None else []
     worded = _full_text(vault, request, want, among) if request.mode != "vector" else []
     fused = _fused([chunk for chunk, _ in near], worded, request.mode)
-    return _hits(vault, fused, dict(near), request.top_k)
+    cosines = dict(near)
+    if vector is not None:
+        cosines |= vault.index.cosines(vector, [chunk for chunk in worded if chunk not in cosines])
+    return _hits(vault, fused, cosines, request.top_k)
 
 
 def _fused(near: Sequence[int], worded: Sequence[int], mode: str) -> list[tuple[int, float]]:
@@ -117,15 +60,17 @@ def _allowed(vault: Vault, request: SearchRequest) -> list[int] | None:
     """Ids of the chunks that pass the filters; None where there is no filter."""
     where: list[str] = []
     values: list[Any] = []
-    for column, wanted in (("memory_type", request.types), ("speaker", request.speakers)):
-        if wanted is not None:
-            where.append(f"{column} IN (SELECT value FROM json_each(?))")  # noqa: S608 - names of ours
+    if request.types:
+        where.append("memory_type IN (SELECT value FROM json_each(?))")
+        values.append(json.dumps(request.types))
+    speakers = [speaker.casefold() for speaker in request.speakers or ()]
+    for column, wanted in (("speaker_keys", speakers), ("tags", request.tags)):
+        if wanted:
+            where.append(
+                f"EXISTS (SELECT 1 FROM json_each(memory.{column}) AS has"  # noqa: S608 - names of ours
+                " WHERE has.value IN (SELECT value FROM json_each(?)))"
+            )
             values.append(json.dumps(wanted))
-    if request.tags is not None:
-        where.append(
-            "EXISTS (SELECT 1 FROM json_each(memory.tags) AS t WHERE t.value IN (SELECT value FROM json_each(?)))"
-        )
-        values.append(json.dumps(request.tags))
     for operator, at in ((">=", request.from_), ("<", request.to)):
         if at is not None:
             where.append(f"occurred_at {operator} ?")
@@ -155,9 +100,9 @@ def _full_text(vault: Vault, request: SearchRequest, want: int, among: list[int]
 def _telling_words(vault: Vault, query: str, *, everything: bool) -> list[str]:
     """The words of a query that can tell passages apart: quoted for FTS5, so that no character is an operator."""
     words = list(dict.fromkeys(word.lower() for word in _WORD.findall(query)[:64]))
-    if everything:
-        return [word for word in words if word not in _STOP] or words
     telling = [word for word in words if word not in _STOP]
+    if everything:
+        return telling or words
     most = max(3, COMMON_SHARE * len(vault.index))
     return [word for word in telling if _frequency(vault, word, int(most) + 1) <= most]
 

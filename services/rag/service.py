@@ -14,8 +14,10 @@ import numpy as np
 from services.rag import repository, search, transcripts
 from services.rag.engines import Embedder, Vectors
 from services.rag.passages import chunks_of, passages_of
+from services.rag.repository import Chunk
 from services.rag.settings import Settings
 from services.rag.vaults import Vault, Vaults
+from shared.errors import PreconditionFailed
 from shared.gpu.worker import TaskContext
 from shared.schemas.ids import new_id
 from shared.schemas.rag import EditMemory, Memory, NewMemory, SearchHit, SearchRequest
@@ -61,23 +63,40 @@ class Library:
             occurred_at=new.occurred_at or at,
         )
         chunks = self._chunks(memory.content, memory.title)
-        vectors = await self.embed(chunks)
+        vectors = await self.embed([chunk.embedded for chunk in chunks])
         await self.run(user_id, lambda vault: repository.add_memory(vault, memory, chunks, vectors))
         return memory
 
     async def edit(self, user_id: str, memory_id: str, edit: EditMemory, expected: int | None) -> Memory:
+        """What is found by its words and its meaning changes with it. Raises PreconditionFailed, NotFound."""
         changes = _columns(edit)
-        chunks = vectors = None
-        if edit.content is not None:
-            chunks = self._chunks(edit.content, edit.title)
-            vectors = await self.embed(chunks)
+        if not changes.keys() & {"content", "title"}:
+            return await self.run(
+                user_id, lambda vault: repository.change_memory(vault, memory_id, changes, expected, None, None)
+            )
+        while True:
+            current = await self.run(user_id, lambda vault: repository.get_memory(vault, memory_id))
+            repository.require_revision(current.revision, expected)
+            try:
+                return await self._reworded(user_id, current, changes)
+            except PreconditionFailed:  # another change came between reading and writing
+                if expected is not None:
+                    raise
+
+    async def _reworded(self, user_id: str, current: Memory, changes: dict[str, Any]) -> Memory:
+        reworded = current.model_copy(update={name: changes[name] for name in changes.keys() & {"content", "title"}})
+        chunks = self._chunks(reworded.content, reworded.title)
+        vectors = await self.embed([chunk.embedded for chunk in chunks])
         return await self.run(
-            user_id, lambda vault: repository.change_memory(vault, memory_id, changes, expected, chunks, vectors)
+            user_id,
+            lambda vault: repository.change_memory(
+                vault, current.memory_id, changes, current.revision, chunks, vectors
+            ),
         )
 
-    def _chunks(self, content: str, title: str | None) -> list[str]:
+    def _chunks(self, content: str, title: str | None) -> list[Chunk]:
         pieces = chunks_of(content, self._settings.passage_chars) or [content]
-        return [f"{title}: {piece}" if title and len(pieces) == 1 else piece for piece in pieces]
+        return [Chunk(piece, title) for piece in pieces]
 
     async def put_transcript(self, user_id: str, transcript: Transcript, *, remember: bool = True) -> Transcript:
         """Stored; found by search where it is to be remembered, else listed and read only."""
@@ -96,7 +115,7 @@ class Library:
         total = await self.run(user_id, lambda vault: len(vault.index)) or 1
         count = 0
         while chunks := await self.run(user_id, lambda vault, at=done: repository.chunks_after(vault, at, BATCH)):  # type: ignore[misc]
-            vectors = await self.embed(list(chunks.values()))
+            vectors = await self.embed([chunk.embedded for chunk in chunks.values()])
             await self.run(user_id, lambda vault, c=chunks, v=vectors: repository.reindex(vault, c, v))  # type: ignore[misc]
             done, count = max(chunks), count + len(chunks)
             await context.progress("embedding", min(99.0, 100 * count / total), cursor={"chunk_id": done})
@@ -108,8 +127,9 @@ class Library:
 
 
 def _columns(edit: EditMemory) -> dict[str, Any]:
-    """The changed fields as the table keeps them."""
-    changes = edit.model_dump(exclude_none=True)
+    """The changed fields as the table keeps them; only a title may be taken away."""
+    sent = edit.model_dump(exclude_unset=True)
+    changes = {name: value for name, value in sent.items() if value is not None or name == "title"}
     if "tags" in changes:
         changes["tags"] = json.dumps(changes["tags"])
     if "occurred_at" in changes:

@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from services.rag.engines import Vectors
-from services.rag.passages import Passage
-from services.rag.repository import chunk_ids, insert_memory, moment, require_revision
+from services.rag.passages import Passage, speaker_keys
+from services.rag.repository import Chunk, chunk_ids, insert_memory, moment, require_revision
 from services.rag.vaults import Vault
 from shared.errors import NotFound
 from shared.schemas.ids import new_id
@@ -23,7 +23,6 @@ KIND = "transcript"
 
 def put(vault: Vault, transcript: Transcript, passages: list[Passage], vectors: Vectors) -> Transcript:
     """Store or replace, with its passages, in one transaction; title and tags that a user changed stay."""
-    index = vault.index
     new: list[int] = []
     with transaction(vault.db):
         old = chunk_ids(vault, "transcript_id = ?", transcript.transcript_id)
@@ -31,9 +30,9 @@ def put(vault: Vault, transcript: Transcript, passages: list[Passage], vectors: 
         _remove(vault, transcript.transcript_id)
         _insert(vault, transcript)
         for passage, vector in zip(passages, vectors, strict=True):
-            new += insert_memory(vault, _memory(transcript, passage), [passage.text], vector[None, :])
-    index.remove(old)
-    index.add(new, vectors)
+            memory, chunks = _memory(transcript, passage), [Chunk(passage.text)]
+            new += insert_memory(vault, memory, chunks, vector[None, :], passage.speaker_keys)
+    vault.follow(old, new, vectors)
     return transcript
 
 
@@ -69,11 +68,13 @@ def _memory(transcript: Transcript, passage: Passage) -> Memory:
 
 def _insert(vault: Vault, transcript: Transcript) -> None:
     vault.db.execute(
-        "INSERT INTO transcript (transcript_id, document, title, text, tags, speakers, emotion, created_at, revision)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO transcript"
+        " (transcript_id, document, summary, title, text, tags, speakers, emotion, created_at, revision)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             transcript.transcript_id,
             transcript.model_dump_json(),
+            summary_of(transcript).model_dump_json(),
             transcript.title,
             transcript.text,
             json.dumps(transcript.tags),
@@ -86,7 +87,7 @@ def _insert(vault: Vault, transcript: Transcript) -> None:
 
 
 def _speaker_names(transcript: Transcript) -> list[str]:
-    return [name for each in transcript.speakers for name in (each.label, each.speaker_id, each.name) if name]
+    return [key.casefold() for each in transcript.speakers for key in speaker_keys(each)]
 
 
 def main_emotion(transcript: Transcript) -> str | None:
@@ -115,10 +116,10 @@ def get(vault: Vault, transcript_id: str) -> Transcript:
 
 
 _LIST = """
-SELECT document, emotion FROM transcript
+SELECT summary FROM transcript
 WHERE (:before IS NULL OR transcript_id < :before)
-  AND (:q IS NULL OR text LIKE :q ESCAPE '\\' OR title LIKE :q ESCAPE '\\')
-  AND (:speaker IS NULL OR EXISTS (SELECT 1 FROM json_each(speakers) WHERE value = :speaker))
+  AND (:q IS NULL OR folded(text) LIKE :q ESCAPE '\\' OR folded(title) LIKE :q ESCAPE '\\')
+  AND (:speaker IS NULL OR EXISTS (SELECT 1 FROM json_each(speakers) WHERE value = folded(:speaker)))
   AND (:tag IS NULL OR EXISTS (SELECT 1 FROM json_each(transcript.tags) WHERE value = :tag))
   AND (:emotion IS NULL OR emotion = :emotion)
   AND (:from IS NULL OR created_at >= :from) AND (:to IS NULL OR created_at < :to)
@@ -130,7 +131,7 @@ def page(vault: Vault, limit: int, before: str | None, filters: Mapping[str, Any
     """Newest first. `filters`: q, speaker, tag, emotion, from, to; absent ones are None."""
     values = {name: filters.get(name) for name in ("q", "speaker", "tag", "emotion", "from", "to")}
     if values["q"]:
-        escaped = str(values["q"]).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+        escaped = str(values["q"]).casefold().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
         values["q"] = f"%{escaped}%"
     for name in ("from", "to"):
         at = values[name]
@@ -138,12 +139,13 @@ def page(vault: Vault, limit: int, before: str | None, filters: Mapping[str, Any
             values[name] = moment(at)
     with in_our_words():
         rows = vault.db.execute(_LIST, values | {"before": before, "limit": limit}).fetchall()
-    return [summary_of(Transcript.model_validate_json(row["document"]), row["emotion"]) for row in rows]
+    return [TranscriptSummary.model_validate_json(row["summary"]) for row in rows]
 
 
-def summary_of(transcript: Transcript, emotion: str | None) -> TranscriptSummary:
+def summary_of(transcript: Transcript) -> TranscriptSummary:
     values = transcript.model_dump(include=set(TranscriptSummary.model_fields))
-    return TranscriptSummary.model_validate(values | {"preview": transcript.text[:200], "emotion": emotion})
+    more = {"preview": transcript.text[:200], "emotion": main_emotion(transcript)}
+    return TranscriptSummary.model_validate(values | more)
 
 
 def edit(vault: Vault, transcript_id: str, changes: EditTranscript, expected: int | None) -> Transcript:
@@ -153,8 +155,16 @@ def edit(vault: Vault, transcript_id: str, changes: EditTranscript, expected: in
         require_revision(current.revision, expected)
         changed = current.model_copy(update={**changes.model_dump(exclude_none=True), "revision": current.revision + 1})
         vault.db.execute(
-            "UPDATE transcript SET document = ?, title = ?, tags = ?, revision = ? WHERE transcript_id = ?",
-            (changed.model_dump_json(), changed.title, json.dumps(changed.tags), changed.revision, transcript_id),
+            "UPDATE transcript SET document = ?, summary = ?, title = ?, tags = ?, revision = ?"
+            " WHERE transcript_id = ?",
+            (
+                changed.model_dump_json(),
+                summary_of(changed).model_dump_json(),
+                changed.title,
+                json.dumps(changed.tags),
+                changed.revision,
+                transcript_id,
+            ),
         )
         vault.db.execute(
             "UPDATE memory SET title = ?, tags = ? WHERE transcript_id = ?",
@@ -165,9 +175,8 @@ def edit(vault: Vault, transcript_id: str, changes: EditTranscript, expected: in
 
 def delete(vault: Vault, transcript_id: str, expected: int | None) -> None:
     """Text, passages and vectors, in one transaction."""
-    index = vault.index
     with transaction(vault.db):
         require_revision(get(vault, transcript_id).revision, expected)
         ids = chunk_ids(vault, "transcript_id = ?", transcript_id)
         _remove(vault, transcript_id)
-    index.remove(ids)
+    vault.follow(ids)

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 
+from services.rag.engines import Vectors
 from services.rag.index import VectorIndex
 from services.rag.schema import STEPS
 from services.rag.settings import Settings
 from shared.storage import sqlcipher
 from shared.storage.keyring import Keyring
 
+log = logging.getLogger(__name__)
+
 Result = TypeVar("Result")
+Given = ParamSpec("Given")
+THREADS = 8
 
 
 class Vault:
@@ -28,9 +36,12 @@ class Vault:
         self.lock = threading.RLock()
         self.path = path
         self.model = model
+        self.stale = 0
+        """Passages that another model embedded; only words find them until the index is rebuilt."""
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.db = sqlcipher.connect(path, key)
         path.chmod(0o600)
+        self.db.create_function("folded", 1, _folded, deterministic=True)
         sqlcipher.migrate(self.db, STEPS)
         self._dimensions = dimensions
         self._index: VectorIndex | None = None
@@ -46,20 +57,60 @@ class Vault:
     def index_bytes(self) -> int:
         return self._index.bytes if self._index is not None else 0
 
+    def follow(self, removed: Sequence[int], added: Sequence[int] = (), vectors: Vectors | None = None) -> None:
+        """Bring the index up to what was just committed; an index that cannot follow is read anew when next needed."""
+        if self._index is None:
+            return
+        try:
+            self._index.remove(removed)
+            if vectors is not None:
+                self._index.add(added, vectors)
+        except Exception:
+            log.exception("an index could not follow its vault")
+            self.forget_index()
+
     def forget_index(self) -> None:
         self._index = None
 
     def _load(self) -> VectorIndex:
         index = VectorIndex(self._dimensions)
+        fits = "model = ? AND length(vector) = ?"
+        values = (self.model, self._dimensions * np.dtype(np.float32).itemsize)
         with sqlcipher.in_our_words():
-            rows = self.db.execute("SELECT chunk_id, vector FROM chunk WHERE model = ?", (self.model,)).fetchall()
+            rows = self.db.execute(f"SELECT chunk_id, vector FROM chunk WHERE {fits}", values).fetchall()  # noqa: S608
+            self.stale = self.db.execute("SELECT count(*) FROM chunk").fetchone()[0] - len(rows)
         if rows:
             vectors = np.frombuffer(b"".join(row[1] for row in rows), dtype=np.float32)
             index.add([row[0] for row in rows], vectors.reshape(len(rows), self._dimensions))
         return index
 
     def close(self) -> None:
-        self.db.close()
+        with self.lock:
+            self.db.close()
+
+    def delete(self) -> None:
+        self.close()
+        _remove_files(self.path)
+
+
+def _folded(text: str | None) -> str | None:
+    """For comparing in any case of letters of any script; SQLite's own LIKE knows ASCII only."""
+    return text.casefold() if isinstance(text, str) else None
+
+
+def _remove_files(path: Path) -> None:
+    for each in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
+        each.unlink(missing_ok=True)
+
+
+@dataclass
+class _Seat:
+    """One user's place at the table: who has the turn has the vault."""
+
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    vault: Vault | None = None
+    callers: int = 0
+    """Who has the turn or waits for it; a vault with callers is not closed."""
 
 
 class Vaults:
@@ -69,66 +120,74 @@ class Vaults:
         self._settings = settings
         self._keyring = keyring
         self._model, self._dimensions = model, dimensions
-        self._open: OrderedDict[str, Vault] = OrderedDict()
-        self._opening: dict[str, asyncio.Lock] = {}
-        self._busy: dict[str, int] = {}
-        self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="vault")
+        self._seats: OrderedDict[str, _Seat] = OrderedDict()
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="vault")
 
     async def run(self, user_id: str, work: Callable[[Vault], Result]) -> Result:
         """`work(vault)` in a thread, alone with the vault. Raises NotFound for a deleted user."""
-        self._busy[user_id] = self._busy.get(user_id, 0) + 1
         try:
-            vault = await self._vault(user_id)
-            return await asyncio.get_running_loop().run_in_executor(self._pool, self._locked, vault, work)
+            async with self._turn(user_id) as seat:
+                if seat.vault is None:
+                    key = await self._keyring.data_key(user_id)
+                    seat.vault = await self._thread(Vault, self._path(user_id), key, self._model, self._dimensions)
+                return await self._thread(_alone, seat.vault, work)
         finally:
-            self._busy[user_id] -= 1
-            if not self._busy[user_id]:
-                del self._busy[user_id]
             self._trim()
 
-    @staticmethod
-    def _locked(vault: Vault, work: Callable[[Vault], Result]) -> Result:
-        with vault.lock:
-            return work(vault)
+    @asynccontextmanager
+    async def _turn(self, user_id: str) -> AsyncIterator[_Seat]:
+        """Waiting here holds no thread, so one user's queue is nobody else's."""
+        seat = self._seats.setdefault(user_id, _Seat())
+        self._seats.move_to_end(user_id)
+        seat.callers += 1
+        try:
+            async with seat.turn:
+                yield seat
+        finally:
+            seat.callers -= 1
 
-    async def _vault(self, user_id: str) -> Vault:
-        async with self._opening.setdefault(user_id, asyncio.Lock()):
-            if user_id not in self._open:
-                key = await self._keyring.data_key(user_id)
-                loop = asyncio.get_running_loop()
-                self._open[user_id] = await loop.run_in_executor(
-                    self._pool, Vault, self._path(user_id), key, self._model, self._dimensions
-                )
-            self._open.move_to_end(user_id)
-            return self._open[user_id]
+    async def _thread(self, call: Callable[Given, Result], *given: Given.args, **named: Given.kwargs) -> Result:
+        """A thread cannot be stopped: whoever gives up still waits until it has let go of the vault."""
+        future = asyncio.get_running_loop().run_in_executor(self._pool, lambda: call(*given, **named))
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            await asyncio.wait({future})
+            raise
 
     def _path(self, user_id: str) -> Path:
         return self._settings.data_dir / "vaults" / f"{user_id}.db"
 
     def _trim(self) -> None:
         """Close what was used least until the bounds hold; never a vault that somebody is using."""
-        total = sum(vault.index_bytes for vault in self._open.values())
-        for user_id in list(self._open):
-            if len(self._open) <= self._settings.open_vaults and total <= self._settings.index_bytes:
-                return
-            if user_id not in self._busy and len(self._open) > 1:
-                total -= self._open[user_id].index_bytes
-                self._open.pop(user_id).close()
+        total = sum(seat.vault.index_bytes for seat in self._seats.values() if seat.vault is not None)
+        for user_id, seat in list(self._seats.items()):
+            over = len(self._seats) > self._settings.open_vaults or total > self._settings.index_bytes
+            if seat.callers or not (over or seat.vault is None) or len(self._seats) == 1:
+                continue
+            del self._seats[user_id]
+            if seat.vault is not None:
+                total -= seat.vault.index_bytes
+                self._pool.submit(seat.vault.close)
 
     async def delete(self, user_id: str) -> None:
         """The file is gone when this returns."""
-        async with self._opening.setdefault(user_id, asyncio.Lock()):
-            vault = self._open.pop(user_id, None)
+        async with self._turn(user_id) as seat:
+            vault, seat.vault = seat.vault, None
             if vault is not None:
-                with vault.lock:
-                    vault.close()
-            path = self._path(user_id)
-            for each in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
-                each.unlink(missing_ok=True)
+                await self._thread(vault.delete)
+            else:
+                await self._thread(_remove_files, self._path(user_id))
 
     async def close(self) -> None:
-        for vault in self._open.values():
-            with vault.lock:
-                vault.close()
-        self._open.clear()
+        """Waits for the work that was begun."""
+        for seat in self._seats.values():
+            if seat.vault is not None:
+                await self._thread(seat.vault.close)
+        self._seats.clear()
         self._pool.shutdown()
+
+
+def _alone(vault: Vault, work: Callable[[Vault], Result]) -> Result:
+    with vault.lock:
+        return work(vault)

@@ -100,6 +100,7 @@ class Pipeline:
         """The task's handler. Raises what a user should read as the reason of failure."""
         recording_id, owner = context.task.payload["recording_id"], context.task.payload["owner"]
         recording = await self._recordings.get(recording_id, owner)
+        await self._recordings.set_begun(recording_id)
         try:
             await self._finish(await self._transcript(context, recording), recording)
         except (TaskCancelled, asyncio.CancelledError):

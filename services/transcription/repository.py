@@ -109,10 +109,16 @@ class Recordings:
     async def set_job(self, recording_id: str, job_id: str) -> None:
         await self._execute("UPDATE recording SET job_id = $2 WHERE recording_id = $1", recording_id, job_id)
 
+    async def set_begun(self, recording_id: str) -> None:
+        await self._execute(
+            "UPDATE recording SET status = 'processing', error = NULL, error_code = NULL"
+            " WHERE recording_id = $1 AND status <> 'deleting'",
+            recording_id,
+        )
+
     async def set_facts(self, recording_id: str, duration_s: float, channels: int) -> None:
         await self._execute(
-            "UPDATE recording SET status = 'processing', error = NULL, error_code = NULL, duration_s = $2,"
-            " channels = $3 WHERE recording_id = $1 AND status <> 'deleting'",
+            "UPDATE recording SET duration_s = $2, channels = $3 WHERE recording_id = $1",
             recording_id,
             duration_s,
             channels,

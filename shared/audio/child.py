@@ -140,9 +140,7 @@ def opened(file: Any) -> Any:
         return av.open(file, metadata_errors="ignore", options=options)
     except (av.FFmpegError, ValueError, EOFError) as error:
         if os.pread(file.fileno(), 8, 0)[4:] == b"ftyp":
-            raise Refused(
-                "unreadable", "The file breaks off before its index, so no sound can be read."
-            ) from error
+            raise Refused("unreadable", "The file breaks off before its index, so no sound can be read.") from error
         raise Refused("unreadable", "The file is not a kind of audio that we know.") from error
 
 

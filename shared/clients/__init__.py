@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar, Self
@@ -12,12 +13,14 @@ import aiohttp
 
 from shared.auth.principal import Principal
 from shared.auth.service_tokens import ServiceIdentity
-from shared.errors import DeadlineExceeded, ProductError, UpstreamUnavailable, from_problem
+from shared.errors import DeadlineExceeded, NotFound, ProductError, UpstreamUnavailable, from_problem
 from shared.logging import request_id
 from shared.settings import ServiceSettings
 
 Content = AsyncIterable[bytes] | bytes | aiohttp.MultipartWriter | aiohttp.FormData | None
 _CONNECT_S = 2.0
+_PATH = re.compile(r"(?:/[A-Za-z0-9_][A-Za-z0-9_.:@-]{0,127})+")
+"""An id that a client made up must not become another path (`..`), a query or a fragment of the call."""
 
 
 class ServiceClient:
@@ -73,7 +76,12 @@ class ServiceClient:
         headers: Mapping[str, str] | None = None,
         deadline_s: float | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The answer with its body unread; its status is below 400. `deadline_s` None: as long as bytes flow."""
+        """The answer with its body unread; its status is below 400. `deadline_s` None: as long as bytes flow.
+
+        Raises NotFound for a path that holds anything but plain segments.
+        """
+        if not _PATH.fullmatch(path):
+            raise NotFound
         timeout = aiohttp.ClientTimeout(total=deadline_s, sock_connect=_CONNECT_S)
         try:
             async with self._open().request(

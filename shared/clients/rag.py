@@ -42,7 +42,7 @@ class RagClient(ServiceClient):
     async def edit_memory(
         self, user: Principal, memory_id: str, edit: EditMemory, headers: Mapping[str, str] | None = None
     ) -> Memory:
-        body = edit.model_dump(mode="json", exclude_none=True)
+        body = edit.model_dump(mode="json", exclude_unset=True)
         path = f"/rag/memory/{memory_id}"
         return Memory.model_validate(await self.json("PATCH", path, user=user, body=body, headers=headers))
 

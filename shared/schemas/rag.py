@@ -8,10 +8,11 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from shared.schemas.transcription import Tag, Title
-from shared.schemas.wire import Request, Wire
+from shared.schemas.wire import Moment, Request, Wire
 
-Content = Annotated[str, StringConstraints(min_length=1, max_length=200_000)]
+Content = Annotated[str, StringConstraints(min_length=1, max_length=200_000, pattern=r"\S")]
 MemoryType = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
+SpeakerKey = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 SearchMode = Literal["hybrid", "vector", "text"]
 
 
@@ -20,16 +21,18 @@ class NewMemory(Request):
     title: Title | None = None
     tags: Annotated[list[Tag], Field(max_length=50)] = Field(default_factory=list)
     memory_type: MemoryType = "note"
-    occurred_at: datetime | None = None
+    occurred_at: Moment | None = None
     """When it happened; the moment of saving when absent."""
 
 
 class EditMemory(Request):
+    """Absent fields stay as they are; a title of null takes the title away."""
+
     content: Content | None = None
     title: Title | None = None
     tags: Annotated[list[Tag], Field(max_length=50)] | None = None
     memory_type: MemoryType | None = None
-    occurred_at: datetime | None = None
+    occurred_at: Moment | None = None
 
 
 class Memory(Wire):
@@ -52,14 +55,17 @@ class Memory(Wire):
 
 
 class SearchRequest(Request):
+    """What to look for. A filter that is absent or empty lets everything pass; within one, any match does."""
+
     query: Annotated[str, StringConstraints(min_length=1, max_length=4_000, strip_whitespace=True)]
     top_k: Annotated[int, Field(ge=1, le=100)] = 5
     mode: SearchMode = "hybrid"
     types: Annotated[list[MemoryType], Field(max_length=50)] | None = None
     tags: Annotated[list[Tag], Field(max_length=50)] | None = None
-    speakers: Annotated[list[str], Field(max_length=50)] | None = None
-    from_: datetime | None = Field(default=None, alias="from")
-    to: datetime | None = None
+    speakers: Annotated[list[SpeakerKey], Field(max_length=50)] | None = None
+    """Names, speaker ids or labels, in any case of letters."""
+    from_: Moment | None = Field(default=None, alias="from")
+    to: Moment | None = None
 
 
 class HitMetadata(Wire):
@@ -74,7 +80,7 @@ class HitMetadata(Wire):
     speaker: str | None = None
     created_at: datetime
     similarity: float | None = None
-    """Cosine of query and passage, -1 to 1; None where full text alone found it."""
+    """Cosine of query and passage, -1 to 1; None in mode `text`."""
 
 
 class SearchHit(Wire):

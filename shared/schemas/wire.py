@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Generic, TypeVar
+from datetime import UTC, datetime
+from typing import Annotated, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 Item = TypeVar("Item")
+
+
+def _in_utc(at: datetime) -> datetime:
+    try:
+        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    except OverflowError as error:
+        raise ValueError("before the year 1 or after the year 9999") from error
+
+
+Moment = Annotated[datetime, AfterValidator(_in_utc)]
+"""A point in time, in UTC once it is here; without an offset it is taken as UTC."""
 
 
 class Wire(BaseModel):

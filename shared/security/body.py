@@ -1,7 +1,8 @@
-"""How large a body may be, decided before anything parses it."""
+"""How large a body may be and how slowly it may come, decided before anything parses it."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -11,6 +12,8 @@ from shared.problems import problem_response
 
 Cap = Callable[[str], int]
 """Path to the most bytes its body may have."""
+IDLE_S = 60.0
+"""Longest pause inside a body, in seconds."""
 
 
 class BodyLimit:
@@ -30,7 +33,7 @@ class BodyLimit:
         except ProductError as error:
             await problem_response(error, scope["path"])(scope, receive, send)
             return
-        await self._app(scope, _counting(receive, cap), send)
+        await _Exchange(cap, receive, send).run(self._app, scope)
 
 
 def _check_declared(scope: Scope, cap: int) -> None:
@@ -38,19 +41,52 @@ def _check_declared(scope: Scope, cap: int) -> None:
     if len(lengths) > 1 or any(not value.isdigit() for value in lengths):
         raise BadRequest("Content-Length must be one whole number.")
     if lengths and int(lengths[0][:20]) > cap:
-        raise TooLarge(f"The body is larger than the limit of {cap} bytes.")
+        raise _too_large(cap)
 
 
-def _counting(receive: Receive, cap: int) -> Receive:
-    seen = 0
+def _too_large(cap: int) -> TooLarge:
+    return TooLarge(f"The body is larger than the limit of {cap} bytes.")
 
-    async def counted() -> Message:
-        nonlocal seen
-        message = await receive()
-        if message["type"] == "http.request":
-            seen += len(message.get("body", b""))
-            if seen > cap:
-                raise TooLarge(f"The body is larger than the limit of {cap} bytes.")
+
+class _Exchange:
+    """One request. What reads the body may wrap our error in its own words, so the answer is ours to give."""
+
+    def __init__(self, cap: int, receive: Receive, send: Send) -> None:
+        self._cap, self._receive, self._send = cap, receive, send
+        self._seen = 0
+        self._more = True
+        self._refused: ProductError | None = None
+        self._started = False
+
+    async def run(self, app: ASGIApp, scope: Scope) -> None:
+        try:
+            await app(scope, self.receive, self.send)
+        except Exception:
+            if self._refused is None or self._started:
+                raise
+        if self._refused is not None and not self._started:
+            await problem_response(self._refused, scope["path"])(scope, self._receive, self._send)
+
+    async def receive(self) -> Message:
+        if not self._more:
+            return await self._receive()
+        try:
+            async with asyncio.timeout(IDLE_S):
+                message = await self._receive()
+        except TimeoutError as error:
+            raise self._refuse(BadRequest(f"Nothing of the body came for {IDLE_S:.0f} s.")) from error
+        self._more = bool(message.get("more_body", False))
+        self._seen += len(message.get("body", b""))
+        if self._seen > self._cap:
+            raise self._refuse(_too_large(self._cap))
         return message
 
-    return counted
+    def _refuse(self, error: ProductError) -> ProductError:
+        self._refused = error
+        return error
+
+    async def send(self, message: Message) -> None:
+        if self._refused is not None and not self._started:
+            return
+        self._started = True
+        await self._send(message)

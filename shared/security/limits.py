@@ -5,6 +5,7 @@ Headers follow the IETF draft "RateLimit header fields for HTTP" (draft-ietf-htt
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from dataclasses import dataclass
 
 from shared.errors import RateLimited
@@ -32,13 +33,13 @@ class RateLimiter:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def check(self, limit: Limit, subject: str) -> dict[str, str]:
-        """The headers to send. Raises RateLimited once the window is full."""
+    async def check(self, limit: Limit, subject: str, headers: MutableMapping[str, str]) -> None:
+        """Puts what there is to tell into `headers`. Raises RateLimited once the window is full."""
         hit = await self._store.hit(f"limit:{limit.name}:{subject}", limit.requests, limit.window_s)
+        headers.update(limit.headers(hit))
         if not hit.allowed:
             raise RateLimited(
                 f"At most {limit.requests} requests in {limit.window_s} s; "
                 f"try again in {max(1, round(hit.reset_s))} s.",
                 retry_after_s=hit.reset_s,
             )
-        return limit.headers(hit)

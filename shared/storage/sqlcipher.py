@@ -55,10 +55,11 @@ def transaction(connection: Connection) -> Iterator[None]:
         connection.execute("BEGIN IMMEDIATE")
         try:
             yield
+            connection.execute("COMMIT")
         except BaseException:
-            connection.execute("ROLLBACK")
+            if connection.in_transaction:  # SQLite has rolled back by itself where, say, the disk was full
+                connection.execute("ROLLBACK")
             raise
-        connection.execute("COMMIT")
 
 
 def migrate(connection: Connection, steps: Sequence[str]) -> None:

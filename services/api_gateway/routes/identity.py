@@ -30,21 +30,17 @@ router = APIRouter(prefix="/auth", tags=["identity"], responses=PROBLEMS)
 COOKIE = "nemo_refresh"
 
 
-def address_of(request: Request) -> str:
-    return request.client.host if request.client else "unknown"
-
-
 @router.post("/register", status_code=201, dependencies=[PublicRoute])
 async def register(new: Register, request: Request, identity: TheIdentity) -> Registered:
     """Make an account. The first user of a new server becomes its administrator."""
-    await identity.limit_sign_in(new.username, address_of(request))
+    await identity.limit_sign_in(request, new.username)
     return Registered(user=await identity.register(new))
 
 
 @router.post("/login", dependencies=[PublicRoute])
 async def login(credentials: Credentials, request: Request, response: Response, identity: TheIdentity) -> TokenPair:
     """Sign in. With `cookie: true` the refresh token comes as an HttpOnly cookie instead."""
-    await identity.limit_sign_in(credentials.username, address_of(request))
+    await identity.limit_sign_in(request, credentials.username)
     pair = await identity.login(credentials.username, credentials.password)
     return _with_cookie(pair, request, response, identity) if credentials.cookie else pair
 
@@ -54,7 +50,7 @@ async def token(
     request: Request, identity: TheIdentity, username: Annotated[str, Form()], password: Annotated[str, Form()]
 ) -> TokenPair:
     """Sign in by an OAuth2 password form, for generated clients."""
-    await identity.limit_sign_in(username, address_of(request))
+    await identity.limit_sign_in(request, username)
     return await identity.login(username, password)
 
 
@@ -102,9 +98,9 @@ async def me(user: CurrentUser, identity: TheIdentity) -> User:
 
 
 @router.post("/password", status_code=204)
-async def password(change: ChangePassword, user: CurrentUser, identity: TheIdentity) -> None:
+async def password(change: ChangePassword, request: Request, user: CurrentUser, identity: TheIdentity) -> None:
     """Change the password; every other session ends."""
-    await identity.limit_sign_in(user.user_id, user.user_id)
+    await identity.limit_sign_in(request, user.user_id)
     await identity.change_password(user, change)
 
 

@@ -1,0 +1,170 @@
+#!/usr/bin/env python3
+"""The durable queue beside bare PostgreSQL commits: submit + claim + finish, one task at a time.
+
+    python scripts/bench/task_queue.py [--dsn postgresql://...] [--rounds 5] [--seconds 2] [--workers 4]
+
+Without --dsn an embedded PostgreSQL is started for the run and removed after it. Rounds of all kinds alternate, so that
+a noisy machine disturbs all alike; figures are medians. A cycle is three durable changes, hence three commits: `ratio`
+is 3 x cycles/s over commits/s, and 1.0 would mean that the queue costs nothing beyond its commits. Prints one JSON
+object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import secrets
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from services.cli.embedded import EmbeddedPostgres
+from services.gpu_coordinator.repository import PostgresTaskStore
+from services.gpu_coordinator.settings import Settings
+from shared.schemas.coordinator import FinishTask, SubmitTask
+from shared.storage import postgres
+
+MIGRATIONS = Path(__file__).resolve().parents[2] / "services" / "gpu_coordinator" / "migrations"
+DEEP = 10_000
+
+Turn = Callable[[], Awaitable[None]]
+
+
+@asynccontextmanager
+async def embedded() -> AsyncIterator[str]:
+    with tempfile.TemporaryDirectory(prefix="nemo-bench-") as folder:
+        server = EmbeddedPostgres(Path(folder), secrets.token_urlsafe(16))
+        await server.prepare()
+        child = server.child()
+        process = await asyncio.create_subprocess_exec(
+            *child.command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
+        )
+        try:
+            assert child.ready is not None
+            while not await child.ready():
+                await asyncio.sleep(0.05)
+            yield server.url
+        finally:
+            process.send_signal(child.stop_signal)
+            await process.wait()
+
+
+@asynccontextmanager
+async def schema(url: str) -> AsyncIterator[postgres.Pool]:
+    """The queue's tables and one bare table, in a schema of the run's own."""
+    name = f"bench_{secrets.token_hex(4)}"
+    admin = await postgres.connect(url, max_size=1)
+    await admin.execute(f"CREATE SCHEMA {name}")
+    sign = "&" if "?" in url else "?"
+    pool = await postgres.connect(f"{url}{sign}options=-csearch_path%3D{name}", min_size=8, max_size=16)
+    try:
+        await postgres.migrate(pool, "gpu-coordinator", MIGRATIONS)
+        await pool.execute("CREATE TABLE bare (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, body jsonb)")
+        yield pool
+    finally:
+        await pool.close()
+        await admin.execute(f"DROP SCHEMA {name} CASCADE")
+        await admin.close()
+
+
+async def per_second(turn: Turn, seconds: float, workers: int) -> tuple[float, list[float]]:
+    """Turns per second over all workers, and how long each turn took."""
+    took: list[float] = []
+    began = time.perf_counter()
+
+    async def work() -> None:
+        while time.perf_counter() - began < seconds:
+            at = time.perf_counter()
+            await turn()
+            took.append(time.perf_counter() - at)
+
+    await asyncio.gather(*(work() for _ in range(workers)))
+    return len(took) / (time.perf_counter() - began), took
+
+
+def turns(pool: postgres.Pool, store: PostgresTaskStore) -> dict[str, Turn]:
+    request = SubmitTask(kind="bench", owner="usr_bench", payload={"recording_id": "rec_01J00000000000000000000000"})
+    body = json.dumps(request.payload)
+
+    async def commit() -> None:
+        await pool.execute("INSERT INTO bare (body) VALUES ($1::jsonb)", body)
+
+    async def cycle() -> None:
+        await store.submit(request)
+        task = await store.claim(["bench"], "w/0")
+        if task is not None:
+            await store.finish(task.task_id, FinishTask(token=task.token, outcome="succeeded", result={"ok": True}))
+
+    return {"commit": commit, "cycle": cycle}
+
+
+async def fill(pool: postgres.Pool) -> None:
+    await pool.execute(
+        "INSERT INTO task (task_id, kind, owner, task_class, priority, payload, max_attempts)"
+        " SELECT 'job_' || lpad(n::text, 26, '0'), 'bench', 'usr_bench', 'background', -1, '{}', 5"
+        " FROM generate_series(1, $1::int) n",
+        DEEP,
+    )
+    await pool.execute("ANALYZE task")
+
+
+def p(values: list[float], part: float) -> float:
+    return round(sorted(values)[int(len(values) * part)] * 1000, 2)
+
+
+async def measure(pool: postgres.Pool, rounds: int, seconds: float, workers: int) -> dict[str, object]:
+    all_turns = turns(pool, PostgresTaskStore(pool, Settings()))
+    rates: dict[str, list[float]] = {name: [] for name in all_turns}
+    took: dict[str, list[float]] = {name: [] for name in all_turns}
+    for _ in range(rounds):
+        for name, turn in all_turns.items():
+            rate, each = await per_second(turn, seconds, workers)
+            rates[name].append(rate)
+            took[name] += each
+    ratios = [3 * cycles / commits for cycles, commits in zip(rates["cycle"], rates["commit"], strict=True)]
+    return {
+        "workers": workers,
+        "commits_per_s": round(statistics.median(rates["commit"])),
+        "cycles_per_s": round(statistics.median(rates["cycle"])),
+        "ratio": round(statistics.median(ratios), 2),
+        "cycle_ms": {"p50": p(took["cycle"], 0.5), "p99": p(took["cycle"], 0.99)},
+        "commit_ms": {"p50": p(took["commit"], 0.5), "p99": p(took["commit"], 0.99)},
+    }
+
+
+async def run(url: str, args: argparse.Namespace) -> dict[str, object]:
+    async with schema(url) as pool:
+        figures: dict[str, object] = {
+            "postgres": (await pool.fetchval("SHOW server_version")),
+            "alone": await measure(pool, args.rounds, args.seconds, 1),
+            "together": await measure(pool, args.rounds, args.seconds, args.workers),
+        }
+        await fill(pool)
+        figures[f"alone_with_{DEEP}_waiting"] = await measure(pool, args.rounds, args.seconds, 1)
+        return figures
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dsn")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=2)
+    parser.add_argument("--workers", type=int, default=4)
+    args = parser.parse_args()
+    if args.dsn:
+        figures = await run(args.dsn, args)
+    else:
+        async with embedded() as url:
+            figures = await run(url, args)
+    print(json.dumps(figures, indent=2))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
