@@ -125,7 +125,7 @@ test("ask, and play the evidence", async () => {
 
 test("the session outlives a reload; signing out ends it", async () => {
   await page.reload();
-  await page.getByRole("heading", { name: "Ask" }).waitFor();
+  await page.getByRole("heading", { name: "Ask", exact: true }).waitFor();
   await page.getByRole("button", { name: "Sign out" }).click();
   await page.getByLabel("User name").waitFor();
   await page.reload();

@@ -144,6 +144,8 @@ class Studio:
             return known
         if job.state == "queued":
             return "queued", None
+        if job.state == "running":
+            return "processing", None
         if job.state == "cancelled":
             known = "cancelled", None
         elif job.state in ("failed", "dead"):

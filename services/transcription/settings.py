@@ -27,8 +27,8 @@ class Settings(ServiceSettings):
     """Arithmetic of faster-whisper: int8 on CPU, float16 on GPU."""
     threads: int = 2
     """CPU threads of the speech model."""
-    beam_size: int = 1
-    """Width of the search: 1 is greedy; 5 is about one point better and half as fast."""
+    beam_size: int = 5
+    """Width of the search: 1 is greedy, a third faster and, with the smallest model, 3.5 points worse in words."""
     chunk_s: float = 120.0
     """Length that a chunk aims at, in seconds; work is saved, and may be cancelled, after each."""
     parallel: int = 2
