@@ -1,6 +1,6 @@
 import { useEffect, useRef, useState, type FormEvent } from "react";
 import { api, audioUrl, events, type Citation } from "./api/client";
-import { clock } from "./format";
+import { clock, speakerName } from "./format";
 import { Trouble } from "./parts";
 
 interface Turn {
@@ -124,7 +124,7 @@ function Chip({ citation, number }: { citation: Citation; number: number }) {
           }
         }}
       >
-        <span aria-hidden="true">▶</span> [{number}] {citation.speaker} at {clock(start)}
+        <span aria-hidden="true">▶</span> [{number}] {speakerName(citation.speaker ?? "")} at {clock(start)}
       </button>{" "}
       <a href={`#/recording/${id}?t=${start}`}>open</a>
       {source && (

@@ -1,6 +1,6 @@
 import { useEffect, useMemo, useRef, useState, type FormEvent } from "react";
 import { api, audioUrl, download, type Segment, type Transcript } from "./api/client";
-import { clock, day, speakerNumber } from "./format";
+import { clock, day, speakerName, speakerNumber } from "./format";
 import { Emotion, Skeleton, Trouble } from "./parts";
 
 const FORMATS = ["txt", "md", "srt", "vtt", "csv", "json", "rttm"];
@@ -52,7 +52,7 @@ export function Recording({ id, at }: { id: string; at: number | null }) {
         {day(transcript.created_at)}
         {transcript.duration_s != null && ` · ${clock(transcript.duration_s)}`}
         {transcript.language && ` · ${transcript.language}`}
-        {transcript.speakers?.map((who) => <span key={who.label}> · {who.name ?? who.label} {clock(who.talk_s ?? 0)}</span>)}
+        {transcript.speakers?.map((who) => <span key={who.label}> · {who.name ?? speakerName(who.label)} {clock(who.talk_s ?? 0)}</span>)}
       </p>
       {transcript.error && <Trouble text={transcript.error} />}
       <div className="deck">
@@ -72,7 +72,7 @@ export function Recording({ id, at }: { id: string; at: number | null }) {
 }
 
 function names(transcript: Transcript): Record<string, string> {
-  return Object.fromEntries((transcript.speakers ?? []).map((who) => [who.label, who.name ?? who.label]));
+  return Object.fromEntries((transcript.speakers ?? []).map((who) => [who.label, who.name ?? speakerName(who.label)]));
 }
 
 function Title({ transcript, onChange }: { transcript: Transcript; onChange: (changed: Transcript) => void }) {
@@ -85,10 +85,10 @@ function Title({ transcript, onChange }: { transcript: Transcript; onChange: (ch
   }
   if (!editing)
     return (
-      <h1 className="row">
-        <span className="grow">{transcript.title}</span>
+      <div className="row">
+        <h1 className="grow">{transcript.title}</h1>
         <button className="plain" onClick={() => setEditing(true)}>Rename</button>
-      </h1>
+      </div>
     );
   return (
     <form className="row" onSubmit={(event) => void save(event)}>
@@ -146,7 +146,7 @@ function Words({ segments, names, now, onPlay }: WordsProps) {
       {segments.map((segment) => (
         <section key={segment.segment_id} className={`turn speaker-${speakerNumber(segment.speaker)}`}>
           <h2>
-            <span className="speaker">{names[segment.speaker] ?? segment.speaker}</span>{" "}
+            <span className="speaker">{names[segment.speaker] ?? speakerName(segment.speaker)}</span>{" "}
             <button className="time" onClick={() => onPlay(segment.start_s)} aria-label={`Play from ${clock(segment.start_s)}`}>
               {clock(segment.start_s)}
             </button>{" "}

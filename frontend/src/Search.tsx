@@ -1,6 +1,6 @@
 import { useState, type FormEvent } from "react";
 import { api, type SearchHit } from "./api/client";
-import { clock } from "./format";
+import { clock, speakerName } from "./format";
 import { Skeleton, Trouble } from "./parts";
 
 export function Search() {
@@ -48,7 +48,7 @@ function Hit({ hit }: { hit: SearchHit }) {
     <li className="card">
       <p className="preview">{hit.content}</p>
       <p className="quiet small">
-        {[speaker, title].filter(Boolean).join(" · ")}{" "}
+        {[speaker && speakerName(speaker), title].filter(Boolean).join(" · ")}{" "}
         {transcript_id && start_s != null && (
           <a href={`#/recording/${transcript_id}?t=${start_s}`}>Play from {clock(start_s)}</a>
         )}

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { clock, left, speakerNumber, stage } from "./format";
+import { clock, left, speakerName, speakerNumber, stage } from "./format";
 
 test("clock counts minutes and hours", () => {
   expect([clock(0), clock(61.9), clock(3661), clock(-1)]).toEqual(["0:00", "1:01", "1:01:01", "0:00"]);
@@ -11,6 +11,10 @@ test("time left is rounded and may be unknown", () => {
 
 test("stages have words, and unknown ones their own name", () => {
   expect([stage("speech"), stage("other")]).toEqual(["Writing down what was said", "other"]);
+});
+
+test("speakers without a name are counted from one", () => {
+  expect([speakerName("SPEAKER_00"), speakerName("SPEAKER_11"), speakerName("Anna")]).toEqual(["Speaker 1", "Speaker 12", "Anna"]);
 });
 
 test("speakers keep their number", () => {

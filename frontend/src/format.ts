@@ -31,6 +31,12 @@ export function stage(name: string): string {
   return STAGES[name] ?? name;
 }
 
+/** Nobody has told us the name of SPEAKER_00: the first speaker. */
+export function speakerName(label: string): string {
+  const unknown = /^SPEAKER_(\d+)$/.exec(label);
+  return unknown ? `Speaker ${Number(unknown[1]) + 1}` : label;
+}
+
 export function speakerNumber(label: string): number {
   return Number(/(\d+)$/.exec(label)?.[1] ?? 0) % 6;
 }

@@ -204,7 +204,7 @@ def answer(citations: Iterable[Citation], titles: dict[str, str]) -> str:
     """The quotations as an answer; [n] is the n-th citation."""
     lines = []
     for number, citation in enumerate(citations, start=1):
-        where = [_one_line(citation.speaker)] if citation.speaker else []
+        where = [_called(citation.speaker)] if citation.speaker else []
         if citation.start_s is not None:
             where.append(f"at {clock(citation.start_s)}")
         if titles.get(citation.memory_id):
@@ -212,6 +212,12 @@ def answer(citations: Iterable[Citation], titles: dict[str, str]) -> str:
         source = f" — {' '.join(where)}" if where else ""
         lines.append(f"“{citation.quote}”{source} [{number}]")
     return "\n".join(lines)
+
+
+def _called(speaker: str) -> str:
+    """Nobody has told us the name of SPEAKER_00: the first speaker."""
+    unknown = re.fullmatch(r"SPEAKER_(\d{1,4})", speaker)
+    return f"Speaker {int(unknown.group(1)) + 1}" if unknown else _one_line(speaker)
 
 
 def _one_line(name: str) -> str:

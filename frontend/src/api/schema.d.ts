@@ -1071,7 +1071,10 @@ export interface components {
             /** Title */
             title: string;
         };
-        /** EditMemory */
+        /**
+         * EditMemory
+         * @description Absent fields stay as they are; a title of null takes the title away.
+         */
         EditMemory: {
             /** Content */
             content?: string | null;
@@ -1527,7 +1530,10 @@ export interface components {
             /** Score */
             score: number;
         };
-        /** SearchRequest */
+        /**
+         * SearchRequest
+         * @description What to look for. A filter that is absent or empty lets everything pass; within one, any match does.
+         */
         SearchRequest: {
             /** From */
             from?: string | null;
@@ -1684,6 +1690,11 @@ export interface components {
             finished_at?: string | null;
             /** Kind */
             kind: string;
+            /**
+             * Lease S
+             * @default 30
+             */
+            lease_s: number;
             /** Owner */
             owner: string | null;
             /** Payload */
@@ -1774,6 +1785,8 @@ export interface components {
             duration_s?: number | null;
             /** Error */
             error?: string | null;
+            /** Error Code */
+            error_code?: string | null;
             /** Job Id */
             job_id?: string | null;
             /** Language */
