@@ -105,6 +105,10 @@ class Platform:
         self.log = data_dir.parent / "up.log"
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process is not None else None
+
     def start(self) -> None:
         environment = os.environ | {
             "DATA_DIR": str(self.data_dir),

@@ -5,8 +5,7 @@
 
 Without --dsn an embedded PostgreSQL is started for the run and removed after it. Rounds of all kinds alternate, so that
 a noisy machine disturbs all alike; figures are medians. A cycle is three durable changes, hence three commits: `ratio`
-is 3 x cycles/s over commits/s, and 1.0 would mean that the queue costs nothing beyond its commits. Prints one JSON
-object.
+is 3 x cycles/s over commits/s, and 1.0 would mean that the queue costs nothing beyond its commits.
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ import asyncio
 import json
 import secrets
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from figures import ROOT, Figure, tell
 
 from services.cli.embedded import EmbeddedPostgres
 from services.gpu_coordinator.repository import PostgresTaskStore
@@ -31,7 +30,7 @@ from services.gpu_coordinator.settings import Settings
 from shared.schemas.coordinator import FinishTask, SubmitTask
 from shared.storage import postgres
 
-MIGRATIONS = Path(__file__).resolve().parents[2] / "services" / "gpu_coordinator" / "migrations"
+MIGRATIONS = ROOT / "services" / "gpu_coordinator" / "migrations"
 DEEP = 10_000
 
 Turn = Callable[[], Awaitable[None]]
@@ -119,7 +118,7 @@ def p(values: list[float], part: float) -> float:
     return round(sorted(values)[int(len(values) * part)] * 1000, 2)
 
 
-async def measure(pool: postgres.Pool, rounds: int, seconds: float, workers: int) -> dict[str, object]:
+async def measure(pool: postgres.Pool, rounds: int, seconds: float, workers: int) -> dict[str, Any]:
     all_turns = turns(pool, PostgresTaskStore(pool, Settings()))
     rates: dict[str, list[float]] = {name: [] for name in all_turns}
     took: dict[str, list[float]] = {name: [] for name in all_turns}
@@ -139,15 +138,14 @@ async def measure(pool: postgres.Pool, rounds: int, seconds: float, workers: int
     }
 
 
-async def run(url: str, args: argparse.Namespace) -> dict[str, object]:
+async def run(url: str, args: argparse.Namespace) -> dict[str, Any]:
     async with schema(url) as pool:
-        figures: dict[str, object] = {
-            "postgres": (await pool.fetchval("SHOW server_version")),
+        figures: dict[str, Any] = {
             "alone": await measure(pool, args.rounds, args.seconds, 1),
             "together": await measure(pool, args.rounds, args.seconds, args.workers),
         }
         await fill(pool)
-        figures[f"alone_with_{DEEP}_waiting"] = await measure(pool, args.rounds, args.seconds, 1)
+        figures[f"alone with {DEEP} waiting"] = await measure(pool, args.rounds, args.seconds, 1)
         return figures
 
 
@@ -163,7 +161,18 @@ async def main() -> None:
     else:
         async with embedded() as url:
             figures = await run(url, args)
-    print(json.dumps(figures, indent=2))
+    tell(
+        [
+            Figure(
+                f"durable queue, {name}: 3 x (submit + claim + finish)/s / bare commits/s",
+                each["ratio"],
+                "",
+                f"{each['cycles_per_s']} cycles/s beside {each['commits_per_s']} commits/s with"
+                f" {each['workers']} worker(s); cycle p50 {each['cycle_ms']['p50']} ms, p99 {each['cycle_ms']['p99']} ms",
+            )
+            for name, each in figures.items()
+        ]
+    )
 
 
 if __name__ == "__main__":
