@@ -168,7 +168,7 @@ async def main() -> None:
                 each["ratio"],
                 "",
                 f"{each['cycles_per_s']} cycles/s beside {each['commits_per_s']} commits/s with"
-                f" {each['workers']} worker(s); cycle p50 {each['cycle_ms']['p50']} ms, p99 {each['cycle_ms']['p99']} ms",
+                f" {each['workers']} worker(s); p50 {each['cycle_ms']['p50']} ms, p99 {each['cycle_ms']['p99']} ms",
             )
             for name, each in figures.items()
         ]

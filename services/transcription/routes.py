@@ -46,7 +46,12 @@ Conditions = Annotated[dict[str, str], Depends(conditions)]
 Word = Annotated[str | None, Query(max_length=200)]
 
 
-@router.post("/upload", response_model=Transcript | UploadAccepted)
+@router.post(
+    "/upload",
+    status_code=201,
+    response_model=Transcript | UploadAccepted,
+    responses={202: {"model": UploadAccepted}},
+)
 async def upload(
     body: Body,
     user: ForUser,
@@ -64,7 +69,6 @@ async def upload(
         return accepted
     if transcript.status == "failed":
         raise _why(transcript)
-    response.status_code = 201
     response.headers["Location"] = f"/transcription/{accepted.transcript_id}"
     return transcript
 
@@ -139,7 +143,7 @@ async def delete(transcript_id: str, user: ForUser, studio: TheStudio, expected:
     await studio.delete(user, transcript_id, expected)
 
 
-@router.get("/{transcript_id}/audio")
+@router.get("/{transcript_id}/audio", responses={206: {"description": "The range asked for."}})
 async def audio(
     transcript_id: str,
     user: ForUser,

@@ -7,6 +7,7 @@ from typing import Any
 
 from shared.auth.principal import Principal
 from shared.clients import ServiceClient
+from shared.schemas.coordinator import Job
 from shared.schemas.rag import (
     Conversation,
     ConversationSummary,
@@ -48,6 +49,10 @@ class RagClient(ServiceClient):
 
     async def forget(self, user: Principal, memory_id: str, headers: Mapping[str, str] | None = None) -> None:
         await self.json("DELETE", f"/rag/memory/{memory_id}", user=user, headers=headers)
+
+    async def rebuild(self, user: Principal) -> Job:
+        """Embed everything of the user anew; the job does it."""
+        return Job.model_validate(await self.json("POST", "/rag/rebuild-index", user=user))
 
     async def put_transcript(self, user: Principal, transcript: Transcript, *, remember: bool = True) -> Transcript:
         """Durable when it returns, and searchable unless it is not to be remembered."""

@@ -82,9 +82,9 @@ async def search(request: SearchRequest, user: CurrentUser, services: Services) 
 @router.post("/rag/rebuild-index", status_code=202)
 async def rebuild(user: CurrentUser, services: Services, response: Response) -> Job:
     """Embed everything anew; follow Location."""
-    task = await services.rag.json("POST", "/rag/rebuild-index", user=user)
-    response.headers["Location"] = f"/jobs/{task['task_id']}"
-    return await services.coordinator.job(user, task["task_id"])
+    job = await services.rag.rebuild(user)
+    response.headers["Location"] = f"/jobs/{job.job_id}"
+    return job
 
 
 @router.delete("/rag/all", status_code=204)

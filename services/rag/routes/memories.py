@@ -10,8 +10,9 @@ from services.rag import repository
 from services.rag.routes import Cursor, Limit, TheLibrary, page_of
 from services.rag.service import REBUILD
 from shared.auth.dependencies import ForUser, FromService
+from shared.clients.gpu_coordinator import CoordinatorClient
 from shared.etags import IfMatch, mark
-from shared.schemas.coordinator import SubmitTask, Task
+from shared.schemas.coordinator import Job, SubmitTask
 from shared.schemas.rag import EditMemory, Memory, NewMemory, SearchHit, SearchRequest, VaultCounts
 from shared.schemas.wire import Page
 
@@ -68,12 +69,11 @@ async def search(request: SearchRequest, user: ForUser, library: TheLibrary) -> 
 
 
 @router.post("/rebuild-index", status_code=202)
-async def rebuild(user: ForUser, request: Request, response: Response) -> Task:
-    task: Task = await request.app.state.coordinator.submit(
-        SubmitTask(kind=REBUILD, payload={"user_id": user.user_id}, owner=user.user_id)
-    )
+async def rebuild(user: ForUser, request: Request, response: Response) -> Job:
+    coordinator: CoordinatorClient = request.app.state.coordinator
+    task = await coordinator.submit(SubmitTask(kind=REBUILD, payload={"user_id": user.user_id}, owner=user.user_id))
     response.headers["Location"] = f"/jobs/{task.task_id}"
-    return task
+    return await coordinator.job(user, task.task_id)
 
 
 @router.get("/counts")
