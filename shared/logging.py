@@ -49,6 +49,9 @@ def _traceback_without_values(record: logging.LogRecord) -> list[str]:
 
 def configure(service: str, level: str) -> None:
     """Send everything to standard error as JSON lines; uvicorn's own access log is off (we write ours)."""
+    # Our lines name neither place nor thread, so nobody needs to look for them (Python's logging HOWTO, Optimization).
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines(service))
     root = logging.getLogger()

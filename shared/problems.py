@@ -38,7 +38,7 @@ def problem_response(error: errors.ProductError, instance: str) -> Response:
     """The answer for one error, with `Retry-After` or `WWW-Authenticate` where it has one."""
     problem = error.to_problem(instance=instance, request_id=request_id.get())
     headers = {"Cache-Control": "no-store"}
-    if error.status in (429, 503):
+    if error.status in (429, 503) or error.retry_after_s is not None:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s or 1)))
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"

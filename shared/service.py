@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import re
 import time
@@ -79,7 +80,7 @@ def create_service(
     app.state.metrics = Metrics(name)
     problems.install(app)
     for router in [_house_routes(own_health), *routers]:  # ours first: a page may answer every other path
-        app.include_router(router)
+        app.router.routes.extend(router.routes)  # include_router() would make every request walk a tree of routers
     require_classified(app)
     for each in middleware:
         app.add_middleware(each.cls, *each.args, **each.kwargs)
@@ -110,6 +111,8 @@ def _with_state(name: str, settings: ServiceSettings, lifespan: Lifespan | None)
                 app.state.door = await stack.enter_async_context(_door(name, settings, app))
             if lifespan is not None:
                 await stack.enter_async_context(lifespan(app))
+            gc.collect()
+            gc.freeze()  # what is here now stays; the collector need not walk it again and again
             log.info("ready")
             yield
             log.info("stopping")

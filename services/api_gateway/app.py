@@ -53,7 +53,8 @@ def create_app(
             app.state.checks["redis"] = app.state.store.ping
             yield
 
-    pages = (identity, recordings, memory, chat, work, house, web)  # web last: it answers every other path
+    # Routes are tried in turn, so what is called most comes first; web is last, since it answers every other path.
+    pages = (memory, work, recordings, chat, identity, house, web)
     return create_service(
         NAME,
         settings,

@@ -59,7 +59,7 @@ class Idempotency:
         if kept is not None:
             await _again(json.loads(unseal(state.idempotency_key, base64.b64decode(kept))), scope, receive, send)
         elif not ours:
-            raise StillRunning
+            raise StillRunning("The first call with this Idempotency-Key is still at work.", retry_after_s=2)
         else:
             async with _claimed(store, f"{key}:run"):
                 exchange = _Exchange(scope, receive, send)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
@@ -15,9 +14,9 @@ class RateHeaders:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in scope.get("state", {}).get("rate_headers", {}).items():
-                    headers[name] = value
+                told = scope.get("state", {}).get("rate_headers", {})
+                pairs = [(name.lower().encode(), value.encode()) for name, value in told.items()]
+                message["headers"] = [*message.get("headers", ()), *pairs]
             await send(message)
 
         await self._app(scope, receive, sending)

@@ -151,7 +151,7 @@ class Identity:
 
     async def authenticate(self, connection: HTTPConnection, token: str) -> Principal:
         """Who calls, checked against the accounts as they are now, within the scope and the rate allowed."""
-        principal = self.allowed(token, connection.url.path)
+        principal = self.allowed(token, connection.scope["path"])
         connection.state.rate_headers = {}
         await self._limiter.check(self._user_limit, principal.user_id, connection.state.rate_headers)
         return principal

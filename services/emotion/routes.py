@@ -17,7 +17,7 @@ from shared.schemas.emotion import AnalyzeBatch, AnalyzeText, EmotionAnalysis, E
 router = APIRouter(prefix="/emotion")
 
 
-def the_feelings(request: Request) -> Feelings:
+async def the_feelings(request: Request) -> Feelings:
     feelings: Feelings = request.app.state.feelings
     return feelings
 

@@ -27,21 +27,21 @@ _EVENT_ID = re.compile(r"[0-9]{1,9}")
 router = APIRouter(prefix="/gemma")
 
 
-def the_chat(request: Request) -> Chat:
+async def the_chat(request: Request) -> Chat:
     chat: Chat = request.app.state.chat
     return chat
 
 
-def the_rag(request: Request) -> RagClient:
+async def the_rag(request: Request) -> RagClient:
     rag: RagClient = request.app.state.rag
     return rag
 
 
-def conditions(if_match: Annotated[str | None, Header()] = None) -> dict[str, str]:
+async def conditions(if_match: Annotated[str | None, Header()] = None) -> dict[str, str]:
     return {"If-Match": if_match} if if_match else {}
 
 
-def known_form(conversation_id: str) -> str:
+async def known_form(conversation_id: str) -> str:
     """What cannot be an id is nobody's, and never becomes part of another service's address."""
     if not _CONVERSATION_ID.fullmatch(conversation_id):
         raise NotFound

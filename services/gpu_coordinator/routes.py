@@ -18,7 +18,7 @@ from shared.schemas.wire import Page
 PING_S = 15.0
 
 
-def the_queue(request: Request) -> Queue:
+async def the_queue(request: Request) -> Queue:
     queue: Queue = request.app.state.queue
     return queue
 

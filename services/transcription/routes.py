@@ -27,16 +27,16 @@ from shared.schemas.wire import Page
 router = APIRouter(prefix="/transcription")
 
 
-def the_studio(request: Request) -> Studio:
+async def the_studio(request: Request) -> Studio:
     studio: Studio = request.app.state.studio
     return studio
 
 
-def multipart_body(request: Request) -> MultipartBody:
+async def multipart_body(request: Request) -> MultipartBody:
     return MultipartBody(request.headers.get("content-type", ""), request.stream())
 
 
-def conditions(if_match: Annotated[str | None, Header()] = None) -> dict[str, str]:
+async def conditions(if_match: Annotated[str | None, Header()] = None) -> dict[str, str]:
     return {"If-Match": if_match} if if_match else {}
 
 

@@ -6,6 +6,7 @@ own private key, so one compromised container cannot speak for another (SECURITY
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,7 +20,6 @@ from fastapi import FastAPI
 from shared.auth.principal import ALL_SCOPES, Caller, Principal
 from shared.auth.tokens import require_timely, well_formed_header
 from shared.errors import Unauthenticated
-from shared.schemas.ids import new_id
 from shared.settings import SERVICE_PORTS, ServiceSettings
 from shared.storage.redis import Store
 
@@ -80,7 +80,7 @@ class ServiceIdentity:
             "aud": callee,
             "iat": now,
             "exp": now + LIFE_S,
-            "jti": new_id("svc"),
+            "jti": secrets.token_hex(16),
         }
         if user is not None:
             claims |= {"user": user.user_id, "role": user.role, "scope": " ".join(sorted(user.scopes))}

@@ -27,6 +27,8 @@ MAX_TOKEN_BYTES = 4096
 MAX_HEADER_CHARS = 512
 MIN_KEY_BYTES = 32
 CLOCK_SKEW_S = 30
+MOST_VERIFIED = 10_000
+"""Tokens remembered as verified, by their hash."""
 ISSUER = "nemo-server"
 AUDIENCE = "nemo-api"
 _REQUIRED = ("exp", "iat", "sub", "aud", "iss", "jti")
@@ -50,6 +52,7 @@ class UserTokens:
                 raise ValueError(f"A signing key needs at least {MIN_KEY_BYTES} bytes.")
         self._primary_id = key_id(primary)
         self._keys = {key_id(key): key for key in (primary, previous) if key}
+        self._verified: dict[bytes, dict[str, Any]] = {}
 
     def issue(self, kind: TokenType, user_id: str, *, life_s: int, claims: Mapping[str, Any] | None = None) -> str:
         """A signed token that is valid for `life_s` seconds from now."""
@@ -67,7 +70,21 @@ class UserTokens:
         return str(jwt.encode(body, self._keys[self._primary_id], algorithm=ALGORITHM, headers=headers))
 
     def verify(self, token: str, kind: TokenType) -> dict[str, Any]:
-        """The claims. Raises Unauthenticated for anything that is not a live token of ours of that kind."""
+        """The claims. Raises Unauthenticated for anything that is not a live token of ours of that kind.
+
+        A signature that was found good stays good, so it is checked once; the time is looked at every time.
+        """
+        seen = hashlib.sha256(f"{kind} {token}".encode(errors="replace")).digest()
+        claims = self._verified.get(seen)
+        if claims is None:
+            claims = self._checked(token, kind)
+            if len(self._verified) >= MOST_VERIFIED:
+                self._verified.clear()
+            self._verified[seen] = claims
+        require_timely(claims)
+        return dict(claims)
+
+    def _checked(self, token: str, kind: TokenType) -> dict[str, Any]:
         header = well_formed_header(token, algorithm=ALGORITHM, kind=kind)
         key = self._keys.get(str(header.get("kid")))
         if key is None:
@@ -76,7 +93,6 @@ class UserTokens:
             claims = jwt.decode(token, key, algorithms=[ALGORITHM], audience=AUDIENCE, issuer=ISSUER, options=_OPTIONS)
         except Exception as error:  # whatever a parser of hostile input may raise, the caller is not signed in
             raise Unauthenticated from error
-        require_timely(claims)
         return dict(claims)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 CSP = "; ".join(
@@ -32,6 +31,7 @@ HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), payment=(), usb=(), microphone=(self)",
 }
 PRIVATE = "no-store"
+_RAW = [(name.lower().encode(), value.encode()) for name, value in {**HEADERS, "Cache-Control": PRIVATE}.items()]
 _DROPPED = (b"x-user-id", b"x-user-role", b"x-service-token")
 
 
@@ -52,10 +52,9 @@ class SecurityHeaders:
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
-                    headers.setdefault(name, value)
-                headers.setdefault("Cache-Control", PRIVATE)
+                headers: list[tuple[bytes, bytes]] = list(message.get("headers", ()))
+                there = {name.lower() for name, _ in headers}
+                message["headers"] = headers + [pair for pair in _RAW if pair[0] not in there]
             await send(message)
 
         await self._app(scope, receive, sending)

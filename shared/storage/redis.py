@@ -59,24 +59,16 @@ def in_our_words() -> Iterator[None]:
         raise StorageFailed("Redis does not answer; nothing that was saved is lost.") from error
 
 
-# A fixed window counted by the server: one round trip, and the key dies by itself.
-_HIT = """
-local count = redis.call('INCR', KEYS[1])
-local left = redis.call('PTTL', KEYS[1])
-if left < 0 then redis.call('PEXPIRE', KEYS[1], ARGV[1]); left = tonumber(ARGV[1]) end
-return {count, left}
-"""
-
-
 class RedisStore:
-    """The real one."""
+    """The real one; Redis 7 or newer, or Valkey."""
 
     def __init__(self, url: str) -> None:
         self._redis: aioredis.Redis = aioredis.from_url(
             url, decode_responses=True, socket_timeout=2, socket_connect_timeout=2, health_check_interval=30
         )
         self._url = url
-        self._hit = self._redis.register_script(_HIT)
+        self._hits: list[tuple[str, int, asyncio.Future[tuple[int, int]]]] = []
+        self._counting: asyncio.Task[None] | None = None
 
     async def claim(self, key: str, ttl_s: float) -> bool:
         with in_our_words():
@@ -99,9 +91,43 @@ class RedisStore:
             await self._redis.delete(key)
 
     async def hit(self, key: str, limit: int, window_s: float) -> Hit:
+        """A fixed window counted by the server; the key dies by itself."""
+        answer: asyncio.Future[tuple[int, int]] = asyncio.get_running_loop().create_future()
+        self._hits.append((key, int(window_s * 1000), answer))
+        if self._counting is None:
+            self._counting = asyncio.create_task(self._count())
         with in_our_words():
-            count, left_ms = await self._hit(keys=[key], args=[int(window_s * 1000)])
+            count, left_ms = await answer
         return Hit(count <= limit, max(0, limit - count), left_ms / 1000)
+
+    async def _count(self) -> None:
+        """Hits that come while others are on their way go together in the next round trip."""
+        try:
+            while self._hits:
+                together, self._hits = self._hits, []
+                try:
+                    found = await self._count_once([(key, window_ms) for key, window_ms, _ in together])
+                    for (_, _, answer), one in zip(together, found, strict=True):
+                        if not answer.done():
+                            answer.set_result(one)
+                except BaseException as error:
+                    for _, _, answer in together:
+                        if not answer.done():
+                            answer.set_exception(error)
+                    if not isinstance(error, Exception):
+                        raise
+        finally:
+            self._counting = None
+
+    async def _count_once(self, hits: list[tuple[str, int]]) -> list[tuple[int, int]]:
+        """Of each hit: how many there were in its window, and the milliseconds left of it."""
+        line = self._redis.pipeline(transaction=False)
+        for key, window_ms in hits:
+            line.incr(key)
+            line.pexpire(key, window_ms, nx=True)
+            line.pttl(key)
+        answers = await line.execute()
+        return list(zip(answers[::3], answers[2::3], strict=True))
 
     async def publish(self, channel: str, message: dict[str, Any]) -> None:
         with in_our_words():

@@ -12,17 +12,17 @@ from shared.etags import etag
 from shared.schemas.problem import Problem
 
 
-def the_identity(request: Request) -> Identity:
+async def the_identity(request: Request) -> Identity:
     identity: Identity = request.app.state.identity_service
     return identity
 
 
-def the_clients(request: Request) -> Clients:
+async def the_clients(request: Request) -> Clients:
     clients: Clients = request.app.state.clients
     return clients
 
 
-def conditions(if_match: Annotated[str | None, Header()] = None) -> dict[str, str]:
+async def conditions(if_match: Annotated[str | None, Header()] = None) -> dict[str, str]:
     """`If-Match`, passed on as it came."""
     return {"If-Match": if_match} if if_match else {}
 

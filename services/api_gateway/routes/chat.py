@@ -6,14 +6,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Request, Response
 
-from services.api_gateway.relay import relay
+from services.api_gateway.relay import Relayed, relay
 from services.api_gateway.routes import PROBLEMS, Conditions, Cursor, Limit, Services, mark
 from shared.auth.dependencies import CurrentUser
 from shared.schemas.gemma import ChatRequest, ChatResponse
 from shared.schemas.rag import Conversation, ConversationSummary, EditConversation
 from shared.schemas.wire import Page
 
-router = APIRouter(prefix="/gemma", tags=["chat"], responses=PROBLEMS)
+router = APIRouter(prefix="/gemma", tags=["chat"], responses=PROBLEMS, route_class=Relayed)
 
 
 @router.post("/chat", response_model=ChatResponse)
@@ -29,11 +29,9 @@ async def conversations(
     return await services.gemma.conversations(user, limit=limit, cursor=cursor)
 
 
-@router.get("/conversations/{conversation_id}")
-async def conversation(conversation_id: str, user: CurrentUser, services: Services, response: Response) -> Conversation:
-    found = await services.gemma.conversation(user, conversation_id)
-    mark(response, found.revision)
-    return found
+@router.get("/conversations/{conversation_id}", response_model=Conversation)
+async def conversation(conversation_id: str, request: Request, user: CurrentUser, services: Services) -> Response:
+    return await relay(services.gemma, request, user)
 
 
 @router.patch("/conversations/{conversation_id}")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from services.api_gateway.relay import relay
+from services.api_gateway.relay import Relayed, relay
 from services.api_gateway.routes import PROBLEMS, Conditions, Cursor, Limit, Services, mark
 from shared.auth.dependencies import CurrentUser
 from shared.schemas.coordinator import Job
@@ -14,7 +14,7 @@ from shared.schemas.emotion import AnalyzeBatch, EmotionAnalysis, EmotionBatch
 from shared.schemas.rag import EditMemory, Memory, NewMemory, SearchHit, SearchRequest
 from shared.schemas.wire import Page
 
-router = APIRouter(tags=["memory"], responses=PROBLEMS)
+router = APIRouter(tags=["memory"], responses=PROBLEMS, route_class=Relayed)
 
 ANALYZE_BODY = {
     "requestBody": {
@@ -52,11 +52,9 @@ async def memories(
     return await services.rag.memories(user, limit=limit, cursor=cursor, memory_type=memory_type, tag=tag)
 
 
-@router.get("/rag/memory/{memory_id}")
-async def memory(memory_id: str, user: CurrentUser, services: Services, response: Response) -> Memory:
-    found = await services.rag.memory(user, memory_id)
-    mark(response, found.revision)
-    return found
+@router.get("/rag/memory/{memory_id}", response_model=Memory)
+async def memory(memory_id: str, request: Request, user: CurrentUser, services: Services) -> Response:
+    return await relay(services.rag, request, user)
 
 
 @router.patch("/rag/memory/{memory_id}")

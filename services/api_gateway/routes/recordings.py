@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from services.api_gateway.relay import relay
+from services.api_gateway.relay import Relayed, relay
 from services.api_gateway.routes import PROBLEMS, Conditions, Cursor, Limit, Services, Word, mark
 from shared.auth.dependencies import CurrentUser
 from shared.schemas.transcription import (
@@ -19,7 +19,7 @@ from shared.schemas.transcription import (
 )
 from shared.schemas.wire import Page
 
-router = APIRouter(prefix="/transcription", tags=["recordings"], responses=PROBLEMS)
+router = APIRouter(prefix="/transcription", tags=["recordings"], responses=PROBLEMS, route_class=Relayed)
 
 _FILE = {"type": "string", "format": "binary"}
 _SWITCH = {"type": "boolean", "default": True}
@@ -87,11 +87,9 @@ async def recent(
     return await services.transcription.recent(user, limit=limit, cursor=cursor, **filters, **times)
 
 
-@router.get("/{transcript_id}")
-async def transcript(transcript_id: str, user: CurrentUser, services: Services, response: Response) -> Transcript:
-    found = await services.transcription.transcript(user, transcript_id)
-    mark(response, found.revision)
-    return found
+@router.get("/{transcript_id}", response_model=Transcript)
+async def transcript(transcript_id: str, request: Request, user: CurrentUser, services: Services) -> Response:
+    return await relay(services.transcription, request, user)
 
 
 @router.patch("/{transcript_id}")

@@ -10,7 +10,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import StreamingResponse
 
-from services.api_gateway.relay import relay
+from services.api_gateway.relay import Relayed, relay
 from services.api_gateway.routes import PROBLEMS, Cursor, Limit, Services
 from shared.auth.dependencies import AdminUser, CurrentUser
 from shared.errors import ProductError
@@ -18,7 +18,7 @@ from shared.schemas.coordinator import GpuStatus, Job, SubmitTask, Task
 from shared.schemas.wire import Page
 from shared.storage.redis import Store
 
-router = APIRouter(tags=["work"], responses=PROBLEMS)
+router = APIRouter(tags=["work"], responses=PROBLEMS, route_class=Relayed)
 PING_S = 15.0
 
 
@@ -27,9 +27,9 @@ async def jobs(user: CurrentUser, services: Services, limit: Limit = 50, cursor:
     return await services.coordinator.jobs(user, limit=limit, cursor=cursor)
 
 
-@router.get("/jobs/{job_id}")
-async def job(job_id: str, user: CurrentUser, services: Services) -> Job:
-    return await services.coordinator.job(user, job_id)
+@router.get("/jobs/{job_id}", response_model=Job)
+async def job(job_id: str, request: Request, user: CurrentUser, services: Services) -> Response:
+    return await relay(services.coordinator, request, user)
 
 
 @router.get("/jobs/{job_id}/events", response_class=Response)

@@ -15,7 +15,7 @@ Limit = Annotated[int, Query(ge=1, le=200)]
 Cursor = Annotated[str | None, Query(max_length=64)]
 
 
-def the_library(request: Request) -> Library:
+async def the_library(request: Request) -> Library:
     library: Library = request.app.state.library
     return library
 
