@@ -127,7 +127,9 @@ def frames_of(container: Any, stream: Any, limits: dict[str, Any], end: dict[str
                 raise Refused("unreadable", f"The file claims a sample rate of {frame.sample_rate} Hz.")
             decoded_s += frame.samples / frame.sample_rate
             if decoded_s > limits["max_s"]:
-                raise Refused("too_long", f"The recording is longer than {limits['max_s'] / 60:g} minutes.")
+                most_s = limits["max_s"]
+                most = f"{most_s:g} s" if most_s < 120 else f"{most_s / 60:g} minutes"
+                raise Refused("too_long", f"The recording is longer than {most}.")
             yield frame
     if broken > whole:
         raise Refused("unreadable", "Most of the file is damaged, or it is no audio at all.")
