@@ -82,7 +82,7 @@ async def run(args: argparse.Namespace, folder: Path) -> list[Figure]:
         Figure(f"recall@10 against exact search, {len(texts)} memories", round(recall, 4), ">= 0.99"),
         *(
             Figure(
-                f"search, {name}: p50 / p50 of embedding the query and exact numpy search",
+                f"search, {name}: p50 of ours / p50 of embedding the query and exact search by numpy",
                 round(ms[name][0] / (ms["embedding"][0] + ms["exact"][0]), 2),
                 "",
                 f"p50 {ms[name][0]:.1f} ms, p99 {ms[name][1]:.1f} ms; embedding alone {ms['embedding'][0]:.1f} ms,"
