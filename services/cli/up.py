@@ -50,7 +50,7 @@ class Console:
         if self._quiet and name != "nemo":
             return
         with suppress(OSError, ValueError):  # so does a terminal that went away
-            print(self._painted(name, text), flush=True)
+            print(self._painted(name, readable(text)), flush=True)
 
     def _write(self, path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -70,6 +70,22 @@ class Console:
 
     def say(self, text: str) -> None:
         self.line("nemo", text)
+
+
+def readable(line: str) -> str:
+    """A service's JSON line for human eyes; other lines as they are. The files keep the JSON."""
+    try:
+        told = json.loads(line) if line.startswith("{") else None
+    except ValueError:
+        return line
+    if not isinstance(told, dict) or "message" not in told:
+        return line
+    level, message = told.get("level", "INFO"), str(told["message"]).strip()
+    more = " ".join(f"{name}={value}" for name, value in told.items() if name not in _PLAIN)
+    return " ".join(part for part in ("" if level == "INFO" else level, message, more) if part)
+
+
+_PLAIN = frozenset(("time", "level", "service", "logger", "request_id", "message"))
 
 
 class Platform:

@@ -109,6 +109,14 @@ def test_each_writes_its_own_log(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "hello" in capsys.readouterr().out and not (tmp_path / "logs" / "rag.log").exists()
 
 
+def test_json_is_for_files_and_words_are_for_eyes() -> None:
+    line = '{"time": "x", "level": "INFO", "service": "rag", "logger": "l", "request_id": "-", "message": "request", "status": 200}'
+    assert up.readable(line) == "request status=200"
+    assert up.readable('{"level": "ERROR", "message": "bad"}') == "ERROR bad"
+    for other in ("LOG:  database system is ready", "{not json", '{"a": 1}', "[1]", ""):
+        assert up.readable(other) == other
+
+
 def test_a_long_log_is_put_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(up, "LOG_BYTES", 100)
     console = Console(tmp_path, quiet=True)
