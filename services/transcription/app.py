@@ -12,7 +12,7 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from services.transcription import routes
-from services.transcription.engines import BUILTIN, Diarizer, SpeechEngine
+from services.transcription.engines import BUILTIN, DIARIZERS, Diarizer, SpeechEngine
 from services.transcription.pipeline import Pipeline
 from services.transcription.repository import Recordings
 from services.transcription.service import TRANSCRIBE, Studio
@@ -46,16 +46,17 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            app.state.studio = studio = await _studio(settings, app, stack, diarizer)
+            app.state.studio = studio = await _studio(settings, app, stack)
             client = await stack.enter_async_context(CoordinatorClient(settings, app.state.identity))
             worker = TaskWorker(client, {TRANSCRIBE: studio.pipeline.run}, new_id("asr"), concurrency=settings.parallel)
-            async with background(_work(app, worker, engine, lambda: kind(settings)), studio.tidy()):
+            apart = partial(_diarizer, settings, diarizer)
+            async with background(_work(app, worker, engine, lambda: kind(settings), apart), studio.tidy()):
                 yield
 
     return create_service(NAME, settings, routers=[routes.router], lifespan=lifespan)
 
 
-async def _studio(settings: Settings, app: FastAPI, stack: AsyncExitStack, diarizer: Diarizer | None) -> Studio:
+async def _studio(settings: Settings, app: FastAPI, stack: AsyncExitStack) -> Studio:
     pool = await postgres.connect(settings.postgres_dsn())
     stack.push_async_callback(pool.close)
     app.state.checks["postgres"] = lambda: postgres.answers(pool)
@@ -67,12 +68,31 @@ async def _studio(settings: Settings, app: FastAPI, stack: AsyncExitStack, diari
     rag = await stack.enter_async_context(RagClient(settings, identity))
     emotion = await stack.enter_async_context(EmotionClient(settings, identity))
     recordings, blobs = Recordings(pool, keyring), FileBlobs(settings.data_dir / "blobs")
-    pipeline = Pipeline(settings, None, diarizer, recordings, blobs, keyring, emotion, rag)
+    pipeline = Pipeline(settings, None, None, recordings, blobs, keyring, emotion, rag)
     return Studio(settings, recordings, blobs, keyring, coordinator, rag, pipeline)
 
 
+def _diarizer(settings: Settings, given: Diarizer | None) -> Diarizer | None:
+    """None where there is none: a transcript under one speaker, which says so, is better than no transcript."""
+    if given is not None or settings.diarizer == "none":
+        return given
+    try:
+        made: Diarizer = engines.load("diarizer", DIARIZERS, settings.diarizer)(settings)
+    except ModelNotReady as error:
+        log.warning(error.detail)
+    except Exception as error:  # whatever a runtime raises over its weights
+        log.exception("the speaker model cannot be loaded", extra={"kind": type(error).__name__})
+    else:
+        return made
+    return None
+
+
 async def _work(
-    app: FastAPI, worker: TaskWorker, engine: SpeechEngine | None, make: Callable[[], SpeechEngine]
+    app: FastAPI,
+    worker: TaskWorker,
+    engine: SpeechEngine | None,
+    make: Callable[[], SpeechEngine],
+    apart: Callable[[], Diarizer | None],
 ) -> None:
     """For ever. Nothing is claimed before there is a model, so that no upload fails for the want of one."""
     pipeline: Pipeline = app.state.studio.pipeline
@@ -86,7 +106,7 @@ async def _work(
             log.exception("the speech model cannot be loaded", extra={"kind": type(error).__name__})
         if engine is None:
             await asyncio.sleep(LOOK_AGAIN_S)
-    pipeline.use(engine)
+    pipeline.use(engine, await asyncio.to_thread(apart))
     await worker.run()
 
 

@@ -90,8 +90,8 @@ class Pipeline:
         """None where there is no model (yet)."""
         return self._engine.capabilities if self._engine else None
 
-    def use(self, engine: SpeechEngine) -> None:
-        self._engine = engine
+    def use(self, engine: SpeechEngine, diarizer: Diarizer | None) -> None:
+        self._engine, self._diarizer = engine, diarizer
 
     async def in_pool(self, work: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._pool, partial(work, *args, **kwargs))

@@ -19,7 +19,9 @@ class Settings(ServiceSettings):
         "faster-whisper-tiny.en", validation_alias=AliasChoices("TRANSCRIPTION_MODEL", "transcription_model")
     )
     """Folder of the weights below MODELS_DIR, or a name that the engine knows."""
-    speaker_model: str = Field("campplus", validation_alias=AliasChoices("SPEAKER_MODEL", "speaker_model"))
+    diarizer: str = "onnx_speakers"
+    """What tells the speakers of one channel apart: onnx_speakers, or none."""
+    speaker_model: str = Field("pyannote-campplus", validation_alias=AliasChoices("SPEAKER_MODEL", "speaker_model"))
     """Folder of the speaker weights below MODELS_DIR; where it is absent, one speaker per channel is assumed."""
     device: str = "cpu"
     """Where the speech model runs: cpu or cuda."""

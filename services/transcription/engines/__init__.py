@@ -19,6 +19,8 @@ BUILTIN = {
     "fake": "services.transcription.engines.fake:FakeSpeech",
 }
 
+DIARIZERS = {"onnx_speakers": "services.transcription.engines.onnx_speakers:OnnxSpeakers"}
+
 
 @dataclass(frozen=True)
 class Capabilities:
