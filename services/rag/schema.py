@@ -24,6 +24,8 @@ CREATE TABLE memory (
 CREATE INDEX memory_transcript ON memory (transcript_id);
 CREATE TABLE transcript (
     transcript_id TEXT PRIMARY KEY,
+    status        TEXT NOT NULL,
+    edited        INTEGER NOT NULL DEFAULT 0,
     document      TEXT NOT NULL,
     summary       TEXT NOT NULL,
     title         TEXT NOT NULL,

@@ -26,9 +26,9 @@ def put(vault: Vault, transcript: Transcript, passages: list[Passage], vectors: 
     new: list[int] = []
     with transaction(vault.db):
         old = chunk_ids(vault, "transcript_id = ?", transcript.transcript_id)
-        transcript = _keep_edits(vault, transcript)
+        transcript, edited = _keep_edits(vault, transcript)
         _remove(vault, transcript.transcript_id)
-        _insert(vault, transcript)
+        _insert(vault, transcript, edited)
         for passage, vector in zip(passages, vectors, strict=True):
             memory, chunks = _memory(transcript, passage), [Chunk(passage.text)]
             new += insert_memory(vault, memory, chunks, vector[None, :], passage.speaker_keys)
@@ -36,16 +36,17 @@ def put(vault: Vault, transcript: Transcript, passages: list[Passage], vectors: 
     return transcript
 
 
-def _keep_edits(vault: Vault, transcript: Transcript) -> Transcript:
+def _keep_edits(vault: Vault, transcript: Transcript) -> tuple[Transcript, bool]:
+    """The transcript with what a user made of an earlier one, and whether a user did."""
     row = vault.db.execute(
-        "SELECT title, tags, revision FROM transcript WHERE transcript_id = ?", (transcript.transcript_id,)
+        "SELECT title, tags, revision, edited FROM transcript WHERE transcript_id = ?", (transcript.transcript_id,)
     ).fetchone()
     if row is None:
-        return transcript
+        return transcript, False
     kept = {"revision": row["revision"] + 1}
-    if row["revision"] > 1:
+    if row["edited"]:
         kept |= {"title": row["title"], "tags": json.loads(row["tags"])}
-    return transcript.model_copy(update=kept)
+    return transcript.model_copy(update=kept), bool(row["edited"])
 
 
 def _memory(transcript: Transcript, passage: Passage) -> Memory:
@@ -66,13 +67,16 @@ def _memory(transcript: Transcript, passage: Passage) -> Memory:
     )
 
 
-def _insert(vault: Vault, transcript: Transcript) -> None:
+def _insert(vault: Vault, transcript: Transcript, edited: bool) -> None:
     vault.db.execute(
         "INSERT INTO transcript"
-        " (transcript_id, document, summary, title, text, tags, speakers, emotion, created_at, revision)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " (transcript_id, status, edited, document, summary, title, text, tags, speakers, emotion, created_at,"
+        " revision)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             transcript.transcript_id,
+            transcript.status,
+            edited,
             transcript.model_dump_json(),
             summary_of(transcript).model_dump_json(),
             transcript.title,
@@ -117,7 +121,7 @@ def get(vault: Vault, transcript_id: str) -> Transcript:
 
 _LIST = """
 SELECT summary FROM transcript
-WHERE (:before IS NULL OR transcript_id < :before)
+WHERE status = 'completed' AND (:before IS NULL OR transcript_id < :before)
   AND (:q IS NULL OR folded(text) LIKE :q ESCAPE '\\' OR folded(title) LIKE :q ESCAPE '\\')
   AND (:speaker IS NULL OR EXISTS (SELECT 1 FROM json_each(speakers) WHERE value = folded(:speaker)))
   AND (:tag IS NULL OR EXISTS (SELECT 1 FROM json_each(transcript.tags) WHERE value = :tag))
@@ -128,7 +132,10 @@ ORDER BY transcript_id DESC LIMIT :limit
 
 
 def page(vault: Vault, limit: int, before: str | None, filters: Mapping[str, Any]) -> list[TranscriptSummary]:
-    """Newest first. `filters`: q, speaker, tag, emotion, from, to; absent ones are None."""
+    """Newest first; what was stored early, while it is worked on, is its recording's to list.
+
+    `filters`: q, speaker, tag, emotion, from, to; absent ones are None.
+    """
     values = {name: filters.get(name) for name in ("q", "speaker", "tag", "emotion", "from", "to")}
     if values["q"]:
         escaped = str(values["q"]).casefold().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
@@ -155,7 +162,7 @@ def edit(vault: Vault, transcript_id: str, changes: EditTranscript, expected: in
         require_revision(current.revision, expected)
         changed = current.model_copy(update={**changes.model_dump(exclude_none=True), "revision": current.revision + 1})
         vault.db.execute(
-            "UPDATE transcript SET document = ?, summary = ?, title = ?, tags = ?, revision = ?"
+            "UPDATE transcript SET edited = 1, document = ?, summary = ?, title = ?, tags = ?, revision = ?"
             " WHERE transcript_id = ?",
             (
                 changed.model_dump_json(),

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
@@ -36,6 +37,7 @@ from shared.schemas.transcription import (
     Notice,
     Segment,
     SpanEmotion,
+    Status,
     Transcript,
 )
 from shared.storage.blobs import Blobs
@@ -54,8 +56,25 @@ EMOTION_S, VAULT_S = 15.0, 120.0
 """How long a stage waits for a service that does not answer."""
 LOOK_S = 15.0
 """How far from the ideal place a pause is looked for."""
+EARLY_S = 60.0
+"""A longer recording can be searched as soon as its words are there."""
 SHARE = {"decode": 5.0, "speech": 80.0, "speakers": 88.0, "emotion": 95.0, "vault": 99.0}
 """Percent of the whole at the end of each stage, as it is on CPU where speech takes nearly all of the time."""
+
+
+@dataclass
+class _Draft:
+    """A transcript in the making."""
+
+    recording: Recording
+    began: float
+    duration_s: float
+    channels: int
+    language: str | None
+    segments: list[Segment]
+    notices: list[Notice]
+    names: dict[str, str] = field(default_factory=dict)
+    """Labels of channels."""
 
 
 class Pipeline:
@@ -106,12 +125,20 @@ class Pipeline:
         except (TaskCancelled, asyncio.CancelledError):
             if context.stop is TaskCancelled:
                 await self._recordings.set_status(recording_id, "cancelled")
+                await self._forget(recording)
+            raise
+        except NotFound:  # deleted meanwhile
+            await self._forget(recording)
             raise
         except ProductError as error:
             if error.status < 500 or context.task.attempt >= MOST_ATTEMPTS:
                 await self._recordings.set_status(recording_id, "failed", error.detail, error.code)
             raise
         return {"transcript_id": recording_id}
+
+    async def _forget(self, recording: Recording) -> None:
+        with suppress(ProductError):
+            await self._rag.delete_transcript(Principal(recording.owner), recording.recording_id)
 
     async def _finish(self, transcript: Transcript, recording: Recording) -> None:
         """To the vault; and out of it again where the recording was deleted meanwhile."""
@@ -122,8 +149,7 @@ class Pipeline:
         try:
             latest = (await self._recordings.get(recording_id, recording.owner)).options
         except NotFound:
-            with suppress(NotFound):
-                await self._rag.delete_transcript(user, recording_id)
+            await self._forget(recording)
             raise
         if latest["title"] != transcript.title or latest.get("tags", []) != transcript.tags:
             edit = EditTranscript(title=latest["title"], tags=latest.get("tags", []))
@@ -144,44 +170,61 @@ class Pipeline:
         await self._recordings.set_facts(recording.recording_id, sound.duration_s, sound.channels)
         await context.progress("speech", SHARE["decode"])
         segments, language = await self._speech(context, recording, signals)
+        draft = _Draft(recording, began, sound.duration_s, sound.channels, language, segments, notices)
         if not segments:
             notices.append(Notice(code="no_speech", detail="No speech was found in this recording."))
+        elif sound.duration_s > EARLY_S:
+            await self._early(draft)
         await context.progress("speakers", SHARE["speech"])
-        names: dict[str, str] = {}
         if len(signals) > 1:
-            names, found = channel_split.labels(len(signals), options.get("channel_labels"))
+            draft.names, found = channel_split.labels(len(signals), options.get("channel_labels"))
             notices += found
         elif options["diarize"] and segments:
-            segments, found = await self._kept(recording, "speakers", segments, partial(self._speakers, signals[0]))
+            work = partial(self._speakers, signals[0])
+            draft.segments, found = await self._kept(recording, "speakers", segments, work)
             notices += found
         await context.progress("emotion", SHARE["speakers"])
         if options["emotion"] and segments:
-            segments, found = await self._kept(recording, "emotion", segments, self._emotions)
+            draft.segments, found = await self._kept(recording, "emotion", draft.segments, self._emotions)
             notices += found
         await context.progress("vault", SHARE["emotion"])
-        took_s = time.monotonic() - began
+        return await self._document(draft, "completed")
+
+    async def _early(self, draft: _Draft) -> None:
+        """What was said can be found while it is still worked out who said it and how."""
+        owner, options = draft.recording.owner, draft.recording.options
+        if options.get("remember", True):
+            try:
+                await self._rag.put_transcript(Principal(owner), await self._document(draft, "processing"))
+            except (UpstreamUnavailable, Busy):
+                log.info("a transcript was not stored early; it will be when it is whole")
+
+    async def _document(self, draft: _Draft, status: Status) -> Transcript:
+        recording, segments = draft.recording, draft.segments
+        took_s = time.monotonic() - draft.began
         options = (await self._recordings.get(recording.recording_id, recording.owner)).options
+        apart = options["diarize"] and not draft.names and status == "completed"
         return Transcript(
             transcript_id=recording.recording_id,
-            status="completed",
+            status=status,
             title=options["title"],
             context=options.get("context"),
-            language=language,
-            duration_s=round(sound.duration_s, 3),
+            language=draft.language,
+            duration_s=round(draft.duration_s, 3),
             text=" ".join(segment.text for segment in segments),
-            channels=sound.channels,
+            channels=draft.channels,
             created_at=recording.created_at,
             tags=options.get("tags", []),
             job_id=recording.job_id,
-            speakers=speakers_of(segments, names),
+            speakers=speakers_of(segments, draft.names),
             segments=segments,
-            warnings=notices,
+            warnings=draft.notices,
             metadata=Metadata(
                 processing_s=round(took_s, 3),
-                realtime_factor=round(took_s / max(sound.duration_s, 0.001), 4),
+                realtime_factor=round(took_s / max(draft.duration_s, 0.001), 4),
                 models=Models(
                     asr=self.engine.capabilities.model,
-                    speaker=self._diarizer.model if self._diarizer and options["diarize"] and not names else None,
+                    speaker=self._diarizer.model if self._diarizer and apart else None,
                     emotion=self._emotion_model if any(each.emotion for each in segments) else None,
                 ),
             ),

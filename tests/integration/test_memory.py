@@ -202,6 +202,19 @@ async def test_a_transcript_is_listed_found_renamed_and_removed(library: Library
     assert "The ÜBERGABE of the flat is on Monday." not in await found(library, "übergabe")
 
 
+async def test_what_is_stored_early_is_found_but_not_listed_and_then_replaced(library: Library) -> None:
+    early = transcript(("SPEAKER_00", "The boiler needs a new valve.")).model_copy(update={"status": "processing"})
+    await library.put_transcript(ANNA, early)
+    assert await found(library, "boiler valve") == ["The boiler needs a new valve."]
+    assert not await library.run(ANNA, lambda vault: transcripts.page(vault, 10, None, {}))
+    whole = transcript(("SPEAKER_00", "The boiler needs"), ("SPEAKER_01", "a new valve."), title="Plumber")
+    whole = whole.model_copy(update={"transcript_id": early.transcript_id})
+    stored = await library.put_transcript(ANNA, whole)
+    assert (stored.title, stored.revision) == ("Plumber", 2), "nobody edited it, so it takes the new title"
+    assert sorted(await found(library, "boiler valve")) == ["The boiler needs", "a new valve."]
+    assert len(await library.run(ANNA, lambda vault: transcripts.page(vault, 10, None, {}))) == 1
+
+
 async def test_what_is_not_to_be_remembered_is_read_but_not_found(library: Library) -> None:
     said = transcript(("Speaker 1", "This is between us."))
     await library.put_transcript(ANNA, said, remember=False)

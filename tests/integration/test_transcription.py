@@ -159,6 +159,21 @@ def test_renamed_while_it_is_in_work(house: House, anna: httpx.Client) -> None:
     assert (done["title"], done["tags"]) == ("Renamed", ["early"])
 
 
+def test_words_are_found_while_it_is_worked_out_who_said_them(house: House) -> None:
+    with house.client() as hana, house.client(hana.auth._user.user_id, "rag") as memory:  # type: ignore[union-attr]
+        path = f"/transcription/{upload(hana, wav(np.tile(spoken(), 12)), wait_s=0).json()['transcript_id']}"
+        early, deadline = False, time.monotonic() + 120
+        while (found := hana.get(path).json())["status"] != "completed":
+            assert found["status"] in ("queued", "processing") and time.monotonic() < deadline, found
+            hits = memory.post("/rag/search", json={"query": "leisure to consider", "mode": "text"}).json()
+            early = early or bool(hits)
+            assert not early or hana.get("/transcription/recent").json()["data"][0]["status"] != "failed"
+            time.sleep(0.1)
+        assert early
+        assert len(hana.get("/transcription/recent").json()["data"]) == 1
+        assert {each["label"] for each in found["speakers"]} == {"SPEAKER_00"}
+
+
 def test_deleted_means_gone(house: House) -> None:
     with house.client() as dora:
         owner = dora.auth._user.user_id  # type: ignore[union-attr]
