@@ -96,6 +96,8 @@ class Pipeline:
         self._emotion, self._rag = emotion, rag
         self._emotion_model: str | None = None
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="speech")
+        # A long recording's speakers take minutes in one piece; nobody's words wait for them.
+        self._beside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="speakers")
 
     @property
     def engine(self) -> SpeechEngine:
@@ -296,7 +298,8 @@ class Pipeline:
             return segments, [Notice(code="diarization_unavailable", detail=detail)]
         hints = {name: recording.options.get(name) for name in ("num_speakers", "min_speakers", "max_speakers")}
         try:
-            turns = await self.in_pool(self._diarizer.diarize, as_float(signal), **hints)
+            work = partial(self._diarizer.diarize, as_float(signal), **hints)
+            turns = await asyncio.get_running_loop().run_in_executor(self._beside, work)
         except Exception as error:  # a failed late stage must not cost the transcript
             log.exception("diarization failed", extra={"kind": type(error).__name__})
             detail = "Telling the speakers apart failed; everything is under one speaker."
