@@ -58,8 +58,8 @@ LOOK_S = 15.0
 """How far from the ideal place a pause is looked for."""
 EARLY_S = 60.0
 """A longer recording can be searched as soon as its words are there."""
-SHARE = {"decode": 5.0, "speech": 80.0, "speakers": 88.0, "emotion": 95.0, "vault": 99.0}
-"""Percent of the whole at the end of each stage, as it is on CPU where speech takes nearly all of the time."""
+SHARE = {"decode": 3.0, "speech": 65.0, "speakers": 95.0, "emotion": 97.0, "vault": 99.0}
+"""Percent of the whole at the end of each stage, as it was for half an hour on CPU."""
 
 
 @dataclass
