@@ -30,4 +30,10 @@ async def if_match(if_match: Annotated[str | None, Header()] = None) -> int | No
     return int(found.group(1))
 
 
+async def conditions(if_match: Annotated[str | None, Header()] = None) -> dict[str, str]:
+    """`If-Match` as it came, to be passed on to the service that keeps the object."""
+    return {"If-Match": if_match} if if_match else {}
+
+
 IfMatch = Annotated[int | None, Depends(if_match)]
+Conditions = Annotated[dict[str, str], Depends(conditions)]

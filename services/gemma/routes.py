@@ -15,7 +15,7 @@ from services.gemma.service import Chat
 from shared.auth.dependencies import ForUser
 from shared.clients.rag import RagClient
 from shared.errors import NotFound
-from shared.etags import mark
+from shared.etags import Conditions, mark
 from shared.schemas.gemma import ChatRequest, ChatResponse
 from shared.schemas.ids import id_pattern
 from shared.schemas.rag import Conversation, ConversationSummary, EditConversation
@@ -37,10 +37,6 @@ async def the_rag(request: Request) -> RagClient:
     return rag
 
 
-async def conditions(if_match: Annotated[str | None, Header()] = None) -> dict[str, str]:
-    return {"If-Match": if_match} if if_match else {}
-
-
 async def known_form(conversation_id: str) -> str:
     """What cannot be an id is nobody's, and never becomes part of another service's address."""
     if not _CONVERSATION_ID.fullmatch(conversation_id):
@@ -51,7 +47,6 @@ async def known_form(conversation_id: str) -> str:
 Id = Annotated[str, Depends(known_form)]
 TheChat = Annotated[Chat, Depends(the_chat)]
 TheRag = Annotated[RagClient, Depends(the_rag)]
-Conditions = Annotated[dict[str, str], Depends(conditions)]
 
 
 @router.post("/chat", response_model=ChatResponse)

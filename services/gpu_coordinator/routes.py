@@ -13,7 +13,7 @@ from services.gpu_coordinator.repository import TERMINAL
 from services.gpu_coordinator.service import Queue, job_of, version_of
 from shared.auth.dependencies import ForUser, FromService
 from shared.schemas.coordinator import ClaimTask, FinishTask, GpuStatus, Job, ReportTask, SubmitTask, Task, TaskState
-from shared.schemas.wire import Page
+from shared.schemas.wire import Page, page_of
 
 PING_S = 15.0
 
@@ -57,7 +57,7 @@ async def tasks(
     queue: TheQueue, caller: FromService, limit: Limit = 50, cursor: str | None = None, state: TaskState | None = None
 ) -> Page[Task]:
     found = await queue.store.page(None, limit + 1, cursor, state)
-    return _page(found, limit)
+    return page_of(found, limit, lambda each: each.task_id)
 
 
 @router.get("/queue/tasks/{task_id}")
@@ -74,8 +74,8 @@ async def delete_owner(user_id: str, queue: TheQueue, caller: FromService) -> No
 async def jobs(
     queue: TheQueue, user: ForUser, limit: Limit = 50, cursor: str | None = None, state: TaskState | None = None
 ) -> Page[Job]:
-    page = _page(await queue.store.page(user.user_id, limit + 1, cursor, state), limit)
-    return Page[Job](data=[job_of(each) for each in page.data], next_cursor=page.next_cursor, has_more=page.has_more)
+    found = await queue.store.page(user.user_id, limit + 1, cursor, state)
+    return page_of([job_of(each) for each in found], limit, lambda each: each.job_id)
 
 
 @router.get("/jobs/{job_id}")
@@ -122,9 +122,3 @@ async def gpu_status(queue: TheQueue, caller: FromService) -> GpuStatus:
     counts = await queue.store.counts()
     waiting = {name: counts.get(name, 0) for name in ("interactive", "background")}
     return GpuStatus(devices=[host_device()], holders=[], queue=waiting, running=counts.get("running", 0))
-
-
-def _page(found: list[Task], limit: int) -> Page[Task]:
-    more = len(found) > limit
-    data = found[:limit]
-    return Page[Task](data=data, next_cursor=data[-1].task_id if more else None, has_more=more)

@@ -11,7 +11,7 @@ from typing import Any
 from services.rag.engines import Vectors
 from services.rag.vaults import Vault
 from shared.errors import NotFound, PreconditionFailed
-from shared.schemas.rag import Memory, VaultCounts
+from shared.schemas.rag import Memory
 from shared.storage.sqlcipher import in_our_words, transaction
 
 
@@ -149,15 +149,6 @@ def delete_memory(vault: Vault, memory_id: str, expected: int | None) -> None:
         vault.db.execute("DELETE FROM chunk WHERE memory_id = ?", (memory_id,))
         vault.db.execute("DELETE FROM memory WHERE memory_id = ?", (memory_id,))
     vault.follow(ids)
-
-
-def counts(vault: Vault) -> VaultCounts:
-    with in_our_words():
-        row = vault.db.execute(
-            "SELECT (SELECT count(*) FROM memory WHERE transcript_id IS NULL) AS memories,"
-            " (SELECT count(*) FROM transcript) AS transcripts, (SELECT count(*) FROM conversation) AS conversations"
-        ).fetchone()
-    return VaultCounts.model_validate(dict(row))
 
 
 def clear(vault: Vault) -> None:

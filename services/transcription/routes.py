@@ -13,7 +13,7 @@ from services.transcription.service import Studio
 from services.transcription.uploads import MultipartBody
 from shared.auth.dependencies import ForUser, FromService
 from shared.errors import AudioUnreadable, Conflict, Invalid, ProductError, from_problem
-from shared.etags import IfMatch, mark
+from shared.etags import Conditions, IfMatch, mark
 from shared.schemas.transcription import (
     ClipTranscript,
     EditTranscript,
@@ -36,13 +36,8 @@ async def multipart_body(request: Request) -> MultipartBody:
     return MultipartBody(request.headers.get("content-type", ""), request.stream())
 
 
-async def conditions(if_match: Annotated[str | None, Header()] = None) -> dict[str, str]:
-    return {"If-Match": if_match} if if_match else {}
-
-
 TheStudio = Annotated[Studio, Depends(the_studio)]
 Body = Annotated[MultipartBody, Depends(multipart_body)]
-Conditions = Annotated[dict[str, str], Depends(conditions)]
 Word = Annotated[str | None, Query(max_length=200)]
 
 

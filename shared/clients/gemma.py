@@ -7,7 +7,6 @@ from typing import Any
 
 from shared.auth.principal import Principal
 from shared.clients import ServiceClient
-from shared.schemas.gemma import ChatRequest, ChatResponse
 from shared.schemas.rag import Conversation, ConversationSummary
 from shared.schemas.wire import Page
 
@@ -15,20 +14,12 @@ from shared.schemas.wire import Page
 class GemmaClient(ServiceClient):
     service = "gemma"
 
-    async def chat(self, user: Principal, request: ChatRequest) -> ChatResponse:
-        body = request.model_dump(mode="json", exclude_none=True)
-        return ChatResponse.model_validate(await self.json("POST", "/gemma/chat", user=user, body=body, deadline_s=600))
-
     async def cancel(self, user: Principal, message_id: str) -> None:
         await self.json("POST", f"/gemma/messages/{message_id}/cancel", user=user)
 
     async def conversations(self, user: Principal, **params: Any) -> Page[ConversationSummary]:
         found = await self.json("GET", "/gemma/conversations", user=user, params=params)
         return Page[ConversationSummary].model_validate(found)
-
-    async def conversation(self, user: Principal, conversation_id: str) -> Conversation:
-        found = await self.json("GET", f"/gemma/conversations/{conversation_id}", user=user)
-        return Conversation.model_validate(found)
 
     async def rename(
         self, user: Principal, conversation_id: str, title: str, headers: Mapping[str, str] | None = None

@@ -17,7 +17,6 @@ from shared.schemas.rag import (
     NewMemory,
     SearchHit,
     SearchRequest,
-    VaultCounts,
 )
 from shared.schemas.transcription import EditTranscript, Transcript, TranscriptSummary
 from shared.schemas.wire import Page
@@ -36,9 +35,6 @@ class RagClient(ServiceClient):
 
     async def memories(self, user: Principal, **params: Any) -> Page[Memory]:
         return Page[Memory].model_validate(await self.json("GET", "/rag/memories", user=user, params=params))
-
-    async def memory(self, user: Principal, memory_id: str) -> Memory:
-        return Memory.model_validate(await self.json("GET", f"/rag/memory/{memory_id}", user=user))
 
     async def edit_memory(
         self, user: Principal, memory_id: str, edit: EditMemory, headers: Mapping[str, str] | None = None
@@ -105,9 +101,6 @@ class RagClient(ServiceClient):
     async def put_message(self, user: Principal, conversation_id: str, message: Message) -> Message:
         path = f"/rag/conversations/{conversation_id}/messages/{message.message_id}"
         return Message.model_validate(await self.json("PUT", path, user=user, body=message.model_dump(mode="json")))
-
-    async def counts(self, user: Principal) -> VaultCounts:
-        return VaultCounts.model_validate(await self.json("GET", "/rag/counts", user=user))
 
     async def clear(self, user: Principal) -> None:
         await self.json("DELETE", "/rag/all", user=user, deadline_s=120)

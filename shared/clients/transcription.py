@@ -20,9 +20,6 @@ class TranscriptionClient(ServiceClient):
         found = await self.json("GET", "/transcription/recent", user=user, params=params)
         return Page[TranscriptSummary].model_validate(found)
 
-    async def transcript(self, user: Principal, transcript_id: str) -> Transcript:
-        return Transcript.model_validate(await self.json("GET", f"/transcription/{transcript_id}", user=user))
-
     async def edit(
         self, user: Principal, transcript_id: str, edit: EditTranscript, headers: Mapping[str, str] | None = None
     ) -> Transcript:

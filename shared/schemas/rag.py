@@ -138,9 +138,3 @@ class NewConversation(Request):
 
 class EditConversation(Request):
     title: Title
-
-
-class VaultCounts(Wire):
-    memories: int
-    transcripts: int
-    conversations: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Generic, TypeVar
 
@@ -42,8 +43,8 @@ class Page(Wire, Generic[Item]):
     has_more: bool = False
 
 
-class Created(Wire):
-    """The id of what was just made."""
-
-    id: str
-    created_at: datetime
+def page_of(found: Sequence[Item], limit: int, id_of: Callable[[Item], str]) -> Page[Item]:
+    """One page from a list that was asked for one item more than it shows."""
+    more = len(found) > limit
+    data = list(found[:limit])
+    return Page(data=data, next_cursor=id_of(data[-1]) if more else None, has_more=more)

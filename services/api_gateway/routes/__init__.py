@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import Depends, Header, Query, Request, Response
+from fastapi import Depends, Query, Request
 
 from services.api_gateway.clients import Clients
 from services.api_gateway.service import Identity
-from shared.etags import etag
 from shared.schemas.problem import Problem
 
 
@@ -22,18 +21,8 @@ async def the_clients(request: Request) -> Clients:
     return clients
 
 
-async def conditions(if_match: Annotated[str | None, Header()] = None) -> dict[str, str]:
-    """`If-Match`, passed on as it came."""
-    return {"If-Match": if_match} if if_match else {}
-
-
-def mark(response: Response, revision: int) -> None:
-    response.headers["ETag"] = etag(revision)
-
-
 TheIdentity = Annotated[Identity, Depends(the_identity)]
 Services = Annotated[Clients, Depends(the_clients)]
-Conditions = Annotated[dict[str, str], Depends(conditions)]
 Limit = Annotated[int, Query(ge=1, le=200)]
 Cursor = Annotated[str | None, Query(max_length=64)]
 Word = Annotated[str | None, Query(max_length=200)]

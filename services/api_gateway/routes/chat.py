@@ -7,8 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Request, Response
 
 from services.api_gateway.relay import Relayed, relay
-from services.api_gateway.routes import PROBLEMS, Conditions, Cursor, Limit, Services, mark
+from services.api_gateway.routes import PROBLEMS, Cursor, Limit, Services
 from shared.auth.dependencies import CurrentUser
+from shared.etags import Conditions, mark
 from shared.schemas.gemma import ChatRequest, ChatResponse
 from shared.schemas.rag import Conversation, ConversationSummary, EditConversation
 from shared.schemas.wire import Page

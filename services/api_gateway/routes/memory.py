@@ -7,8 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from services.api_gateway.relay import Relayed, relay
-from services.api_gateway.routes import PROBLEMS, Conditions, Cursor, Limit, Services, mark
+from services.api_gateway.routes import PROBLEMS, Cursor, Limit, Services
 from shared.auth.dependencies import CurrentUser
+from shared.etags import Conditions, mark
 from shared.schemas.coordinator import Job
 from shared.schemas.emotion import AnalyzeBatch, EmotionAnalysis, EmotionBatch
 from shared.schemas.rag import EditMemory, Memory, NewMemory, SearchHit, SearchRequest

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from services.api_gateway.relay import Relayed, relay
-from services.api_gateway.routes import PROBLEMS, Conditions, Cursor, Limit, Services, Word, mark
+from services.api_gateway.routes import PROBLEMS, Cursor, Limit, Services, Word
 from shared.auth.dependencies import CurrentUser
+from shared.etags import Conditions, mark
 from shared.schemas.transcription import (
     EditTranscript,
     ExportFormat,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 
 from services.rag import conversations
-from services.rag.routes import Cursor, Limit, TheLibrary, page_of
+from services.rag.routes import Cursor, Limit, TheLibrary
 from shared.auth.dependencies import ForUser
 from shared.errors import Invalid
 from shared.etags import IfMatch, mark
 from shared.schemas.rag import Conversation, ConversationSummary, EditConversation, Message, NewConversation
-from shared.schemas.wire import Page
+from shared.schemas.wire import Page, page_of
 
 router = APIRouter(prefix="/rag/conversations")
 

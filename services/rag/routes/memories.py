@@ -7,14 +7,14 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from services.rag import repository
-from services.rag.routes import Cursor, Limit, TheLibrary, page_of
+from services.rag.routes import Cursor, Limit, TheLibrary
 from services.rag.service import REBUILD
 from shared.auth.dependencies import ForUser, FromService
 from shared.clients.gpu_coordinator import CoordinatorClient
 from shared.etags import IfMatch, mark
 from shared.schemas.coordinator import Job, SubmitTask
-from shared.schemas.rag import EditMemory, Memory, NewMemory, SearchHit, SearchRequest, VaultCounts
-from shared.schemas.wire import Page
+from shared.schemas.rag import EditMemory, Memory, NewMemory, SearchHit, SearchRequest
+from shared.schemas.wire import Page, page_of
 
 router = APIRouter(prefix="/rag")
 
@@ -74,11 +74,6 @@ async def rebuild(user: ForUser, request: Request, response: Response) -> Job:
     task = await coordinator.submit(SubmitTask(kind=REBUILD, payload={"user_id": user.user_id}, owner=user.user_id))
     response.headers["Location"] = f"/jobs/{task.task_id}"
     return await coordinator.job(user, task.task_id)
-
-
-@router.get("/counts")
-async def counts(user: ForUser, library: TheLibrary) -> VaultCounts:
-    return await library.run(user.user_id, repository.counts)
 
 
 @router.delete("/all", status_code=204)

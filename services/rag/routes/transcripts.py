@@ -8,13 +8,13 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from services.rag import transcripts
-from services.rag.routes import Cursor, Limit, TheLibrary, page_of
+from services.rag.routes import Cursor, Limit, TheLibrary
 from shared.auth.dependencies import ForUser
 from shared.errors import Invalid
 from shared.etags import IfMatch, mark
 from shared.schemas.ids import RecordingId
 from shared.schemas.transcription import EditTranscript, Transcript, TranscriptSummary
-from shared.schemas.wire import Page
+from shared.schemas.wire import Page, page_of
 
 router = APIRouter(prefix="/rag/transcripts")
 Word = Annotated[str | None, Query(max_length=200)]
