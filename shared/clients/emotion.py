@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from shared.auth.principal import Principal
 from shared.clients import ServiceClient
-from shared.schemas.emotion import EmotionBatch
+from shared.schemas.emotion import EmotionAnalysis, EmotionBatch
 
 
 class EmotionClient(ServiceClient):
@@ -18,3 +18,7 @@ class EmotionClient(ServiceClient):
         return EmotionBatch.model_validate(
             await self.json("POST", "/emotion/batch", user=user, body=body, deadline_s=120)
         )
+
+    async def analyze(self, user: Principal, text: str) -> EmotionAnalysis:
+        found = await self.json("POST", "/emotion/analyze", user=user, body={"text": text})
+        return EmotionAnalysis.model_validate(found)
