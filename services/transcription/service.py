@@ -122,7 +122,9 @@ class Studio:
             status = await self._recordings.status(recording_id, user.user_id)
             passed_s = asyncio.get_running_loop().time() - began
             if status in TERMINAL or passed_s >= wait_s:
-                return await self.get(user, recording_id)
+                found = await self.get(user, recording_id)
+                if found.status in TERMINAL or passed_s >= wait_s:  # the row ends a moment before its task does
+                    return found
             # Short recordings are looked at often, long ones now and then.
             await asyncio.sleep(min(max(0.05, passed_s / 20), 1.0, wait_s - passed_s))
 
