@@ -14,12 +14,16 @@
   + Conflict                 409
     - AlreadyExists          409
     - StillRunning           409
+    - StaleToken             409
+    - StaleInstance          409
   + PreconditionFailed       412
   + RangeNotSatisfiable      416
   + VaultLocked              423
   + RateLimited              429
   + Busy                     503
     - ModelNotReady          503
+      . ModelLost            503
+      . ModelOutOfMemory     503
     - StorageFailed          503
     - DiskFull               507
   + UpstreamUnavailable      502
@@ -165,6 +169,18 @@ class StillRunning(Conflict):
     code = "still_running"
 
 
+class StaleToken(Conflict):
+    """This task is no longer yours: its lease ran out and another worker has it."""
+
+    code = "stale_token"
+
+
+class StaleInstance(Conflict):
+    """Another process speaks for this holder by now, or its lease ran out: let go of the memory and register anew."""
+
+    code = "stale_instance"
+
+
 class PreconditionFailed(ProductError):
     """Somebody changed this meanwhile; read it again and retry."""
 
@@ -206,6 +222,18 @@ class ModelNotReady(Busy):
     code = "model_not_ready"
 
 
+class ModelLost(ModelNotReady):
+    """The model's process ended in the middle of its work; it is started again."""
+
+    code = "model_lost"
+
+
+class ModelOutOfMemory(ModelNotReady):
+    """The model does not fit into the memory that is free."""
+
+    code = "out_of_memory"
+
+
 class StorageFailed(Busy):
     """The storage does not answer; nothing that was saved is lost."""
 
@@ -237,7 +265,7 @@ def from_problem(body: dict[str, Any], *, status: int, retry_after_s: float | No
     """The error that another service raised, as the same class; unknown codes stay `ProductError`."""
     kind = _BY_CODE.get(str(body.get("code")), ProductError)
     return kind(
-        str(body.get("detail") or f"status {status}"),
+        str(body["detail"]) if body.get("detail") else f"status {status}" if kind is ProductError else None,
         errors=[FieldError.model_validate(each) for each in body.get("errors") or []],
         retry_after_s=retry_after_s,
     )

@@ -28,6 +28,16 @@ SERVICE_PORTS = {
 ROOT = Path(__file__).resolve().parent.parent
 
 
+PLAIN = (
+    "PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES",
+)  # fmt: skip
+
+
+def plain_environment() -> dict[str, str]:
+    """What any program needs, and nothing of ours: each child is given its own secrets only, or none."""
+    return {name: os.environ[name] for name in PLAIN if name in os.environ} | {"PYTHONUNBUFFERED": "1"}
+
+
 def shared_name(name: str, default: Any, **kwargs: Any) -> Any:
     """A field that every service reads under one plain name, whatever the prefix of its own fields."""
     field_name = name.lower()

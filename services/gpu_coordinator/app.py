@@ -8,17 +8,33 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
+from services.gpu_coordinator import device as devices
 from services.gpu_coordinator import routes
-from services.gpu_coordinator.device import host_device, register
+from services.gpu_coordinator.arbiter import Arbiter
+from services.gpu_coordinator.holders import PostgresHolders
+from services.gpu_coordinator.ledger import Limits
 from services.gpu_coordinator.repository import PostgresTaskStore, TaskStore
-from services.gpu_coordinator.service import Doorbell, Queue, listen
+from services.gpu_coordinator.service import Doorbell, Queue, hear_replies, listen
 from services.gpu_coordinator.settings import Settings
 from shared.lifecycle import background
+from shared.schemas.ids import new_id
 from shared.service import create_service
 from shared.storage import postgres
 from shared.storage.redis import RedisStore, Store
 
 NAME = "gpu-coordinator"
+
+
+def limits_of(settings: Settings) -> Limits:
+    return Limits(
+        lease_s=settings.holder_lease_s,
+        park_s=settings.park_s,
+        verify_s=settings.verify_s,
+        linger_s=settings.linger_s,
+        starve_s=settings.starve_s,
+        quantum_s=settings.quantum_s,
+        rate=settings.swaps_per_minute,
+    )
 
 
 def create_app(
@@ -40,10 +56,19 @@ def create_app(
         pool = await postgres.connect(settings.postgres_dsn(), max_size=10)
         store = RedisStore(settings.redis_dsn())
         await postgres.migrate(pool, NAME, Path(__file__).parent / "migrations")
-        await register(pool, host_device())
-        app.state.queue = Queue(PostgresTaskStore(pool, settings), store, bell, settings)
+        app.state.queue = Queue(PostgresTaskStore(pool, settings), store, bell, settings, app.state.metrics)
+        app.state.holders = holders = PostgresHolders(pool, settings.holder_lease_s)
+        app.state.bell, who = bell, new_id("gpu")
+        probes = devices.found(settings.devices, settings.node)
+        for probe in probes:
+            await holders.add_device(probe.device)
+        app.state.devices = [probe.device for probe in probes]
+        limits = limits_of(settings)
+        app.state.limits = limits
+        arbiters = [Arbiter(holders, probe, store, bell, limits, who, app.state.metrics) for probe in probes]
         app.state.checks |= {"postgres": lambda: postgres.answers(pool), "redis": store.ping}
-        async with background(app.state.queue.sweep(), listen(pool, bell)):
+        replies = hear_replies(store, bell, holders)
+        async with background(app.state.queue.sweep(), listen(pool, bell), replies, *(each.run() for each in arbiters)):
             yield
         await store.close()
         await pool.close()

@@ -4,21 +4,85 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from services.gpu_coordinator.repository import TERMINAL, StaleToken
+from services.gpu_coordinator.ledger import Backlog, Change, HolderRow, Said, View, heard, registered
+from services.gpu_coordinator.policy import changed
+from services.gpu_coordinator.repository import RUNNING, TERMINAL
 from services.gpu_coordinator.settings import Settings
-from shared.errors import Conflict, NotFound
-from shared.schemas.coordinator import FinishTask, ReportTask, SubmitTask, Task
+from shared.errors import Conflict, NotFound, StaleInstance, StaleToken
+from shared.schemas.coordinator import FinishTask, HolderGrant, ReportTask, SubmitTask, Task
 from shared.schemas.ids import new_id
+
+
+class MemoryHolders:
+    """The twin of the holders' table for one device, on a clock of the caller's."""
+
+    def __init__(self, clock: Callable[[], float], view: View) -> None:
+        self._clock, self._view = clock, view
+        self.rows: dict[str, HolderRow] = {}
+        self.backlog: dict[str, Backlog] = {}
+        self.leader: tuple[str, float] | None = None
+        self.leader_epoch = 0
+        self.swaps: list[tuple[float, str, Change]] = []
+
+    def register(self, new: HolderRow) -> HolderRow:
+        self.rows[new.holder_id] = registered(self.rows.get(new.holder_id), new, self._clock())
+        return self.rows[new.holder_id]
+
+    def sync(self, holder_id: str, said: Said) -> HolderRow:
+        row = self.rows.get(holder_id)
+        if row is None or row.instance != said.instance:
+            raise StaleInstance
+        self.rows[holder_id] = heard(row, said, self._clock())
+        return self.rows[holder_id]
+
+    def lead(self, who: str, lease_s: float) -> int | None:
+        now = self._clock()
+        if self.leader is not None and self.leader[0] != who and self.leader[1] >= now:
+            return None
+        self.leader_epoch += self.leader is None or self.leader[0] != who
+        self.leader = (who, now + lease_s)
+        return self.leader_epoch
+
+    def view(self, free_bytes: int | None) -> View:
+        now = self._clock()
+        late = sum(1 for at, _, change in self.swaps if change.command == "park" and now - at < 60)
+        held = tuple(self.rows[each] for each in sorted(self.rows))
+        return replace(
+            self._view, now=now, holders=held, backlog=dict(self.backlog), changes_of_late=late, free_bytes=free_bytes
+        )
+
+    def apply(self, leader_epoch: int, change: Change) -> HolderRow | None:
+        row, now = self.rows.get(change.holder_id), self._clock()
+        leads = self.leader is not None and self.leader[1] > now and leader_epoch == self.leader_epoch
+        if row is None or row.epoch != change.epoch or not leads:
+            return None
+        if change.command:
+            self.swaps.append((now, change.holder_id, change))
+        self.rows[change.holder_id] = changed(row, change, now)
+        return self.rows[change.holder_id]
+
+    def grants(self, by: HolderGrant) -> bool:
+        """Whether the holder has, by this very command, the memory and its turn."""
+        row = self.rows.get(by.holder_id)
+        return (
+            row is not None
+            and row.observed == "resident"
+            and row.turn
+            and by.epoch == row.epoch
+            and (by.instance == row.instance)
+        )
 
 
 class MemoryTaskStore:
     """One event loop, no storage."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, holders: MemoryHolders | None = None) -> None:
+        self._holders = holders
         self._settings = settings
         self._tasks: dict[str, Task] = {}
         self._keys: dict[tuple[str, str | None, str], str] = {}
@@ -47,8 +111,10 @@ class MemoryTaskStore:
             self._keys[key] = task.task_id
         return task, True
 
-    async def claim(self, kinds: Sequence[str], worker: str) -> Task | None:
+    async def claim(self, kinds: Sequence[str], worker: str, by: HolderGrant | None = None) -> Task | None:
         now = time.monotonic()
+        if by is not None and not (self._holders and self._holders.grants(by)):
+            return None
         ready = [t for t in self._tasks.values() if t.state == "queued" and t.kind in kinds]
         ready = [t for t in ready if self._after.get(t.task_id, 0) <= now]
         ready.sort(key=lambda t: (t.task_class != "interactive", -t.priority, t.task_id))
@@ -64,6 +130,9 @@ class MemoryTaskStore:
             attempt=task.attempt + 1,
             started_at=task.started_at or datetime.now(UTC),
         )
+
+    async def granted(self, by: HolderGrant) -> bool:
+        return self._holders is not None and self._holders.grants(by)
 
     async def report(self, task_id: str, report: ReportTask) -> Task:
         task = self._mine(task_id, report.token)
@@ -134,7 +203,7 @@ class MemoryTaskStore:
 
     async def recover(self) -> list[Task]:
         now = time.monotonic()
-        late = [t for t in self._tasks.values() if t.state == "running" and self._lease[t.task_id] < now]
+        late = [t for t in self._tasks.values() if t.state in RUNNING and self._lease[t.task_id] < now]
         return [self._recovered(task) for task in late]
 
     def _recovered(self, task: Task) -> Task:
@@ -151,7 +220,12 @@ class MemoryTaskStore:
 
     async def counts(self) -> dict[str, int]:
         alive = [t for t in self._tasks.values() if t.state not in TERMINAL]
-        return dict(Counter("running" if t.state == "running" else t.task_class for t in alive))
+        return dict(Counter("running" if t.state in RUNNING else t.task_class for t in alive))
+
+    async def oldest(self) -> dict[str, float]:
+        now, waiting = datetime.now(UTC), [t for t in self._tasks.values() if t.state == "queued"]
+        ages = [(t.task_class, (now - t.created_at).total_seconds()) for t in waiting]
+        return {name: max(age for each, age in ages if each == name) for name, _ in ages}
 
     async def delete_owner(self, owner: str) -> None:
         for task_id in [t.task_id for t in self._tasks.values() if t.owner == owner]:
@@ -160,7 +234,7 @@ class MemoryTaskStore:
 
     def _mine(self, task_id: str, token: int) -> Task:
         task = self._tasks.get(task_id)
-        if task is None or task.token != token or task.state != "running":
+        if task is None or task.token != token or task.state not in RUNNING:
             raise StaleToken
         return task
 

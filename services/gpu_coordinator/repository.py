@@ -11,19 +11,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from services.gpu_coordinator.settings import Settings
-from shared.errors import Conflict, NotFound
-from shared.schemas.coordinator import FinishTask, ReportTask, SubmitTask, Task
+from shared.errors import Conflict, NotFound, StaleToken
+from shared.schemas.coordinator import FinishTask, HolderGrant, ReportTask, SubmitTask, Task
 from shared.schemas.ids import new_id
 from shared.storage.postgres import Pool, in_our_words
 
 TERMINAL = ("succeeded", "failed", "dead", "cancelled")
+RUNNING = ("running", "preempting")
 CHANNEL = "nemo_task"
-
-
-class StaleToken(Conflict):
-    """This task is no longer yours: its lease ran out and another worker has it."""
-
-    code = "stale_token"
 
 
 class TaskStore(Protocol):
@@ -33,7 +28,14 @@ class TaskStore(Protocol):
         """The task and whether it is new; the same idempotency key gives the same task."""
         ...
 
-    async def claim(self, kinds: Sequence[str], worker: str) -> Task | None: ...
+    async def claim(self, kinds: Sequence[str], worker: str, by: HolderGrant | None = None) -> Task | None:
+        """The next task; with `by` only while that holder has its model in memory, by that command, and its turn."""
+        ...
+
+    async def granted(self, by: HolderGrant) -> bool:
+        """Whether a claim by this grant could still be served."""
+        ...
+
     async def report(self, task_id: str, report: ReportTask) -> Task:
         """Renew the lease. Raises StaleToken."""
         ...
@@ -54,6 +56,10 @@ class TaskStore(Protocol):
         ...
 
     async def counts(self) -> dict[str, int]: ...
+    async def oldest(self) -> dict[str, float]:
+        """Seconds that the oldest waiting task of each class has waited."""
+        ...
+
     async def delete_owner(self, owner: str) -> None: ...
 
 
@@ -68,7 +74,7 @@ def task_of(row: Mapping[str, Any], lease_s: float) -> Task:
 _NOTED = """
 WITH changed AS (CHANGE),
 noted AS (INSERT INTO task_event (task_id, state, token, detail) SELECT task_id, state, token, error FROM changed)
-SELECT changed.*, CASE WHEN state <> 'running' THEN pg_notify('CHANNEL', concat_ws(' ', state, kind, task_id)) END
+SELECT changed.*, CASE WHEN state NOT IN ('running', 'preempting') THEN pg_notify('CHANNEL', concat_ws(' ', state, kind, task_id)) END
 FROM changed
 """  # commits that notify wait for one another, so a claim, which nobody waits for, does not
 
@@ -86,30 +92,33 @@ VALUES ($1, $2, $3, $4, $5, $6::jsonb, $7, $8) ON CONFLICT DO NOTHING RETURNING 
 _REPORT = """
 UPDATE task SET lease_until = now() + make_interval(secs => $3), progress = coalesce($4::jsonb, progress),
     cursor = coalesce($5::jsonb, cursor)
-WHERE task_id = $1 AND token = $2 AND state = 'running' RETURNING *
+WHERE task_id = $1 AND token = $2 AND state IN ('running', 'preempting') RETURNING *
 """
 
 _RELEASED = """
 UPDATE task SET state = CASE WHEN cancel_requested THEN 'cancelled' ELSE 'queued' END, worker = NULL,
     finished_at = CASE WHEN cancel_requested THEN now() END, run_after = now(), attempt = attempt - 1,
     lease_until = NULL, token = nextval('task_token')
-WHERE task_id = $1 AND token = $2 AND state = 'running' RETURNING *
+WHERE task_id = $1 AND token = $2 AND state IN ('running', 'preempting') RETURNING *
 """
 
 _ENDED = """
 UPDATE task SET state = $3, result = $4::jsonb, error = $5, finished_at = now(), lease_until = NULL
-WHERE task_id = $1 AND token = $2 AND state = 'running' RETURNING *
+WHERE task_id = $1 AND token = $2 AND state IN ('running', 'preempting') RETURNING *
 """
 
 _CLAIM = """
 WITH next AS (
     SELECT task_id FROM task
     WHERE state = 'queued' AND kind = ANY($1) AND run_after <= now()
+      AND ($4::text IS NULL OR EXISTS (SELECT 1 FROM holder WHERE holder_id = $4 AND device_id = $5 AND instance = $6
+           AND epoch = $7::bigint AND observed = 'resident' AND turn))
     ORDER BY task_class DESC, priority DESC, task_id
     LIMIT 1 FOR UPDATE SKIP LOCKED
 )
 UPDATE task SET state = 'running', token = nextval('task_token'), worker = $2, attempt = attempt + 1,
-    lease_until = now() + make_interval(secs => $3), started_at = coalesce(started_at, now())
+    lease_until = now() + make_interval(secs => $3), started_at = coalesce(started_at, now()),
+    holder_id = $4, device_id = $5
 FROM next WHERE task.task_id = next.task_id RETURNING task.*
 """  # 'interactive' sorts after 'background', so descending puts it first
 
@@ -120,7 +129,7 @@ UPDATE task SET
     run_after = now() + make_interval(secs => least($5 * power(2, greatest(attempt - 1, 0)), $6)),
     finished_at = CASE WHEN cancel_requested OR NOT $4 OR attempt >= max_attempts THEN now() END,
     error = $3, worker = NULL, lease_until = NULL, token = nextval('task_token')
-WHERE task_id = $1 AND token = $2 AND state = 'running' RETURNING *
+WHERE task_id = $1 AND token = $2 AND state IN ('running', 'preempting') RETURNING *
 """
 
 _RECOVER = """
@@ -128,7 +137,7 @@ UPDATE task SET
     state = CASE WHEN cancel_requested THEN 'cancelled' WHEN attempt >= max_attempts THEN 'dead' ELSE 'queued' END,
     finished_at = CASE WHEN cancel_requested OR attempt >= max_attempts THEN now() END,
     error = 'The worker stopped answering.', worker = NULL, lease_until = NULL, token = nextval('task_token')
-WHERE task_id IN (SELECT task_id FROM task WHERE state = 'running' AND lease_until < now() FOR UPDATE SKIP LOCKED)
+WHERE task_id IN (SELECT task_id FROM task WHERE state IN ('running', 'preempting') AND lease_until < now() FOR UPDATE SKIP LOCKED)
 RETURNING *
 """
 
@@ -179,9 +188,23 @@ class PostgresTaskStore:
             raise Conflict("A task with that key was deleted meanwhile; send it again.")
         return self._task(same), False
 
-    async def claim(self, kinds: Sequence[str], worker: str) -> Task | None:
-        row = await self._change(_CLAIM, list(kinds), worker, self._settings.lease_s)
+    async def claim(self, kinds: Sequence[str], worker: str, by: HolderGrant | None = None) -> Task | None:
+        grant = (None,) * 4 if by is None else (by.holder_id, by.device_id, by.instance, by.epoch)
+        row = await self._change(_CLAIM, list(kinds), worker, self._settings.lease_s, *grant)
         return None if row is None else self._task(row)
+
+    async def granted(self, by: HolderGrant) -> bool:
+        with in_our_words():
+            return bool(
+                await self._pool.fetchval(
+                    "SELECT count(*) FROM holder WHERE holder_id = $1 AND device_id = $2 AND instance = $3"
+                    " AND epoch = $4 AND observed = 'resident' AND turn",
+                    by.holder_id,
+                    by.device_id,
+                    by.instance,
+                    by.epoch,
+                )
+            )
 
     async def report(self, task_id: str, report: ReportTask) -> Task:
         progress = report.progress.model_dump_json() if report.progress else None
@@ -243,9 +266,17 @@ class PostgresTaskStore:
         with in_our_words():
             rows = await self._pool.fetch(
                 "SELECT task_class AS what, count(*) AS n FROM task WHERE state = 'queued' GROUP BY 1"
-                " UNION ALL SELECT 'running', count(*) FROM task WHERE state = 'running' HAVING count(*) > 0"
+                " UNION ALL SELECT 'running', count(*) FROM task WHERE state IN ('running', 'preempting') HAVING count(*) > 0"
             )
         return {row["what"]: row["n"] for row in rows}
+
+    async def oldest(self) -> dict[str, float]:
+        with in_our_words():
+            rows = await self._pool.fetch(
+                "SELECT task_class, extract(epoch FROM now() - min(created_at))::float8 AS s FROM task"
+                " WHERE state = 'queued' AND run_after <= now() GROUP BY 1"
+            )
+        return {row["task_class"]: round(row["s"], 1) for row in rows}
 
     async def delete_owner(self, owner: str) -> None:
         with in_our_words():

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import Path as PathParam
 from fastapi.responses import StreamingResponse
 
-from services.gpu_coordinator.device import host_device
+from services.gpu_coordinator.holders import Device
+from services.gpu_coordinator.ledger import HolderRow, Said
 from services.gpu_coordinator.repository import TERMINAL
 from services.gpu_coordinator.service import Queue, job_of, version_of
 from shared.auth.dependencies import ForUser, FromService
-from shared.schemas.coordinator import ClaimTask, FinishTask, GpuStatus, Job, ReportTask, SubmitTask, Task, TaskState
+from shared.errors import NotFound
+from shared.schemas.coordinator import ClaimTask, FinishTask, Job, Name, ReportTask, SubmitTask, Task, TaskState
+from shared.schemas.gpu import GpuStatus, Holder, RegisterHolder, SyncHolder
 from shared.schemas.wire import Page, page_of
 
 PING_S = 15.0
+SWAPS = 20
 
 
 async def the_queue(request: Request) -> Queue:
@@ -24,6 +30,7 @@ async def the_queue(request: Request) -> Queue:
 
 
 TheQueue = Annotated[Queue, Depends(the_queue)]
+HolderId = Annotated[Name, PathParam()]
 Limit = Annotated[int, Query(ge=1, le=200)]
 router = APIRouter()
 
@@ -117,8 +124,86 @@ async def retry(job_id: str, queue: TheQueue, user: ForUser) -> Job:
     return job_of(await queue.retry(job_id, user.user_id))
 
 
+@router.post("/gpu/holders/{holder_id}/register")
+async def register(holder_id: HolderId, request: RegisterHolder, caller: FromService, http: Request) -> Holder:
+    """A supervisor that starts anew. 404 where there is no such device here, 422 where it cannot ever fit."""
+    state = http.app.state
+    wanted = HolderRow(
+        holder_id,
+        _device_for(request, state.devices),
+        bytes_resident=request.bytes_resident,
+        bytes_parked=request.bytes_parked,
+        kinds=tuple(request.kinds),
+        instance=request.instance,
+    )
+    row = await state.holders.register(wanted)
+    state.bell.ring_topic(f"gpu {row.device_id}")
+    return holder_of(row, row.heartbeat, state.limits.lease_s)
+
+
+@router.post("/gpu/holders/{holder_id}/sync")
+async def sync(holder_id: HolderId, device_id: str, request: SyncHolder, caller: FromService, http: Request) -> Holder:
+    """409 `stale_instance`: let go of the memory and register anew."""
+    state = http.app.state
+    said = Said(**request.model_dump())
+    row, now = await state.holders.sync(device_id, holder_id, said)
+    return holder_of(row, now, state.limits.lease_s)
+
+
+def _device_for(request: RegisterHolder, devices: Sequence[Device]) -> str:
+    if request.device_id is not None:
+        return request.device_id
+    for device in devices:
+        if device.kind == request.device_kind:
+            return device.device_id
+    raise NotFound(f"This coordinator looks after no {request.device_kind} device.")
+
+
+def holder_of(row: HolderRow, now: float, lease_s: float) -> Holder:
+    left_ms = None if row.deadline is None else max(0, int((row.deadline - now) * 1000))
+    values = {name: getattr(row, name) for name in Holder.model_fields if hasattr(row, name)}
+    return Holder.model_validate(values | {"kinds": list(row.kinds), "deadline_ms": left_ms, "lease_s": lease_s})
+
+
 @router.get("/gpu/status")
-async def gpu_status(queue: TheQueue, caller: FromService) -> GpuStatus:
-    counts = await queue.store.counts()
+async def gpu_status(queue: TheQueue, caller: FromService, http: Request) -> GpuStatus:
+    state, counts = http.app.state, await queue.store.counts()
     waiting = {name: counts.get(name, 0) for name in ("interactive", "background")}
-    return GpuStatus(devices=[host_device()], holders=[], queue=waiting, running=counts.get("running", 0))
+    held = await state.holders.holders()
+    devices = await state.holders.devices()
+    known = {each.device_id for each in devices}
+    for device in devices:
+        device.reserved_bytes = sum(row.reserved for row, _ in held if row.device_id == device.device_id)
+    return GpuStatus(
+        devices=devices,
+        holders=[holder_of(row, now, state.limits.lease_s) for row, now in held if row.device_id in known],
+        queue=waiting,
+        running=counts.get("running", 0),
+        oldest_wait_s=await queue.store.oldest(),
+        last_swaps=await state.holders.swaps(SWAPS),
+    )
+
+
+@router.get("/gpu/events")
+async def gpu_events(queue: TheQueue, caller: FromService, http: Request) -> StreamingResponse:
+    """Server-sent events `status`: the whole picture now and after every change."""
+    return StreamingResponse(_pictures(queue, caller, http), media_type="text/event-stream")
+
+
+async def _pictures(queue: Queue, caller: FromService, http: Request) -> AsyncIterator[bytes]:
+    topics = [f"gpu {each.device_id}" for each in await http.app.state.holders.devices()]
+    last, quiet_s = "", 0.0
+    with http.app.state.bell.listening(*topics) as ear:
+        while not await http.is_disconnected():
+            picture = (await gpu_status(queue, caller, http)).model_dump_json(
+                exclude={"devices": {"__all__": {"seen_at"}}}
+            )
+            if picture != last:
+                yield f"id: {hash(picture) & 0xFFFFFFFF:08x}\nevent: status\ndata: {picture}\n\n".encode()
+                last, quiet_s = picture, 0.0
+            elif quiet_s >= PING_S:
+                yield b": ping\n\n"
+                quiet_s = 0.0
+            await ear.wait(1.0)
+            quiet_s += 1.0
+            await asyncio.sleep(0.1)  # a storm of changes is one picture

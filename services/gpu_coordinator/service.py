@@ -7,14 +7,18 @@ import hashlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from typing import Any
 
+from services.gpu_coordinator.holders import CHANNEL as HOLDERS
+from services.gpu_coordinator.holders import PostgresHolders
 from services.gpu_coordinator.repository import CHANNEL, TERMINAL, TaskStore
 from services.gpu_coordinator.settings import Settings
 from shared.errors import NotFound, StorageFailed
 from shared.schemas.coordinator import ClaimTask, FinishTask, Job, Progress, ReportTask, SubmitTask, Task
 from shared.storage.postgres import Pool, in_our_words
 from shared.storage.redis import Store
+from shared.telemetry import Metrics
 
 log = logging.getLogger(__name__)
 POLL_S = 1.0
@@ -77,6 +81,10 @@ class Doorbell:
             for ear in self._ears.get(topic, ()):
                 ear.hear()
 
+    def ring_topic(self, topic: str) -> None:
+        for ear in self._ears.get(topic, ()):
+            ear.hear()
+
     def ring_all(self) -> None:
         for ears in self._ears.values():
             for ear in ears:
@@ -86,9 +94,11 @@ class Doorbell:
 async def listen(pool: Pool, bell: Doorbell) -> None:
     """Ring on every NOTIFY; connect again whenever the connection is found dead (asyncpg does not notice alone)."""
 
-    def heard(_connection: Any, _pid: int, _channel: str, payload: object) -> None:
+    def heard(_connection: Any, _pid: int, channel: str, payload: object) -> None:
         words = str(payload).split(" ")
-        if len(words) == 3:
+        if channel == HOLDERS and words:
+            bell.ring_topic(f"gpu {words[0]}")
+        elif len(words) == 3:
             bell.ring(*words)
         else:
             bell.ring_all()
@@ -104,7 +114,8 @@ async def listen(pool: Pool, bell: Doorbell) -> None:
 
 
 async def _attend(connection: Any, heard: Any, bell: Doorbell) -> None:
-    await connection.add_listener(CHANNEL, heard)
+    for channel in (CHANNEL, HOLDERS):
+        await connection.add_listener(channel, heard)
     try:
         bell.ring_all()  # what rang while nobody listened
         while True:
@@ -113,14 +124,32 @@ async def _attend(connection: Any, heard: Any, bell: Doorbell) -> None:
     finally:
         if not connection.is_closed():
             with suppress(Exception):
-                await connection.remove_listener(CHANNEL, heard)
+                for channel in (CHANNEL, HOLDERS):
+                    await connection.remove_listener(channel, heard)
+
+
+async def hear_replies(events: Store, bell: Doorbell, holders: PostgresHolders) -> None:
+    """For ever: what holders say on Redis is a ring; what they mean is in their rows."""
+    while True:
+        try:
+            names = sorted({row.holder_id for row, _ in await holders.holders()} | {"gemma", "transcription"})
+            channels = [f"{name}_{word}" for name in names for word in ("paused", "resumed")]
+            async with events.subscribe(*channels) as messages:
+                async for _channel, message in messages:
+                    bell.ring_topic(f"gpu {message.get('device')}")
+        except Exception as error:  # polling does the work meanwhile
+            log.warning("not listening to Redis", extra={"kind": type(error).__name__})
+        await asyncio.sleep(1)
 
 
 class Queue:
     """Durable work over a TaskStore, with a doorbell for workers and events for owners."""
 
-    def __init__(self, store: TaskStore, events: Store, bell: Doorbell, settings: Settings) -> None:
+    def __init__(
+        self, store: TaskStore, events: Store, bell: Doorbell, settings: Settings, metrics: Metrics | None = None
+    ) -> None:
         self.store = store
+        self._metrics = metrics
         self._events = events
         self._bell = bell
         self._settings = settings
@@ -134,16 +163,25 @@ class Queue:
         """The next task of these kinds, waiting up to `wait_s` for one; None once the worker is `gone`."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + request.wait_s
-        with self._bell.listening(*request.kinds) as ear:
+        by = request.holder
+        topics = [*request.kinds, *([f"gpu {by.device_id}"] if by is not None else [])]
+        with self._bell.listening(*topics) as ear:
             while not await gone():
-                task = await self.store.claim(request.kinds, request.worker)
+                task = await self.store.claim(request.kinds, request.worker, request.holder)
                 if task is not None:
+                    self._waited(task)
                     return await self._handed(task, gone)
                 left_s = deadline - loop.time()
-                if left_s <= 0:
+                if left_s <= 0 or (by is not None and not await self.store.granted(by)):
                     break
                 await ear.wait(min(POLL_S, left_s))
         return None
+
+    def _waited(self, task: Task) -> None:
+        if self._metrics is not None and task.attempt == 1:
+            waited_s = (datetime.now(UTC) - task.created_at).total_seconds()
+            what = "From the submission of a task to its first start."
+            self._metrics.took("nemo_queue_seconds", what, max(0.0, waited_s), task_class=task.task_class)
 
     async def _handed(self, task: Task, gone: Gone) -> Task | None:
         """A worker that left while its claim was committed must not keep the task until the lease is over."""

@@ -6,7 +6,8 @@ from typing import Any
 
 from shared.auth.principal import Principal
 from shared.clients import ServiceClient
-from shared.schemas.coordinator import ClaimTask, FinishTask, GpuStatus, Job, ReportTask, SubmitTask, Task
+from shared.schemas.coordinator import ClaimTask, FinishTask, Job, ReportTask, SubmitTask, Task
+from shared.schemas.gpu import GpuStatus, Holder, RegisterHolder, SyncHolder
 from shared.schemas.wire import Page
 
 
@@ -59,3 +60,15 @@ class CoordinatorClient(ServiceClient):
 
     async def gpu_status(self) -> GpuStatus:
         return GpuStatus.model_validate(await self.json("GET", "/gpu/status", user=None))
+
+    async def register(self, holder_id: str, request: RegisterHolder) -> Holder:
+        body = request.model_dump(mode="json")
+        return Holder.model_validate(
+            await self.json("POST", f"/gpu/holders/{holder_id}/register", user=None, body=body, deadline_s=5)
+        )
+
+    async def sync(self, holder_id: str, device_id: str, request: SyncHolder) -> Holder:
+        """Raises Conflict where another speaks for the holder by now."""
+        body, params = request.model_dump(mode="json"), {"device_id": device_id}
+        path = f"/gpu/holders/{holder_id}/sync"
+        return Holder.model_validate(await self.json("POST", path, user=None, body=body, params=params, deadline_s=5))

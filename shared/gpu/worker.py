@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from shared.clients.gpu_coordinator import CoordinatorClient
 from shared.errors import Conflict, ProductError
+from shared.gpu.holder import Holder, Preempted
 from shared.schemas.coordinator import ClaimTask, FinishTask, Progress, ReportTask, Task
 
 log = logging.getLogger(__name__)
@@ -36,9 +37,10 @@ class LeaseLost(Exception):
 class TaskContext:
     """What a handler knows of its task and may say of it."""
 
-    def __init__(self, client: CoordinatorClient, task: Task) -> None:
+    def __init__(self, client: CoordinatorClient, task: Task, holder: Holder | None = None) -> None:
         self.task = task
         self._client = client
+        self._holder = holder
         self._progress = task.progress
         self._cursor = task.cursor
         self._renewed = asyncio.get_running_loop().time()
@@ -48,16 +50,18 @@ class TaskContext:
     async def progress(
         self, stage: str, percent: float, eta_s: float | None = None, cursor: dict[str, Any] | None = None
     ) -> None:
-        """Tell how far it is, and where to go on after a crash. Raises TaskCancelled or LeaseLost."""
+        """Tell how far it is, and where to go on after a crash. Raises TaskCancelled, LeaseLost or Preempted."""
         self._progress = Progress(stage=stage, percent=round(min(100.0, max(0.0, percent)), 1), eta_s=eta_s)
         self._cursor = self._cursor if cursor is None else cursor
         await self._report()
         self.check()
 
     def check(self) -> None:
-        """Raises TaskCancelled or LeaseLost where the work has lost its purpose."""
+        """Raises TaskCancelled or LeaseLost where the work has lost its purpose, Preempted where others go first."""
         if self.stop is not None:
             raise self.stop
+        if self._holder is not None and not self._holder.turn:
+            raise Preempted
 
     async def keep(self, running: asyncio.Future[Any]) -> None:
         """Renew the lease until `running` ends; cancel it when it must stop (self-fencing)."""
@@ -102,8 +106,16 @@ class TaskWorker:
     """`run()` serves for ever; cancel it to stop, then running tasks are given back without charge."""
 
     def __init__(
-        self, client: CoordinatorClient, handlers: Mapping[str, Handler], worker_id: str, *, concurrency: int = 1
+        self,
+        client: CoordinatorClient,
+        handlers: Mapping[str, Handler],
+        worker_id: str,
+        *,
+        concurrency: int = 1,
+        holder: Holder | None = None,
     ) -> None:
+        """With `holder` nothing is claimed while its model is not in memory or others go first."""
+        self._holder = holder
         self._client = client
         self._handlers = dict(handlers)
         self._worker_id = worker_id
@@ -117,6 +129,8 @@ class TaskWorker:
         wait_s, most_s = RETRY_S
         while True:
             try:
+                if self._holder is not None:
+                    claim = claim.model_copy(update={"holder": await self._holder.turn_comes()})
                 task = await self._client.claim(claim)
                 wait_s = RETRY_S[0]
                 if task is not None:
@@ -128,7 +142,7 @@ class TaskWorker:
                 wait_s = min(wait_s * 2, most_s)
 
     async def _run(self, task: Task) -> None:
-        context = TaskContext(self._client, task)
+        context = TaskContext(self._client, task, self._holder)
         running = asyncio.ensure_future(self._handlers[task.kind](context))
         keeping = asyncio.ensure_future(context.keep(running))
         finish: FinishTask | None = FinishTask(token=task.token, outcome="released")
@@ -177,6 +191,8 @@ def verdict(context: TaskContext, running: asyncio.Future[Any]) -> FinishTask | 
         return None
     if context.stop is TaskCancelled or isinstance(error, TaskCancelled):
         return FinishTask(token=token, outcome="cancelled")
+    if isinstance(error, Preempted):
+        return FinishTask(token=token, outcome="released")
     if isinstance(error, ProductError):
         return FinishTask(token=token, outcome="failed", error=error.detail, retry=error.status >= 500)
     # A bug in a handler must not take the worker with it.

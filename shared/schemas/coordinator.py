@@ -89,10 +89,21 @@ class Task(Wire):
     finished_at: datetime | None = None
 
 
+class HolderGrant(Request):
+    """What a worker computes by: its model is in memory, by this command, in this process."""
+
+    holder_id: Name
+    device_id: Annotated[str, StringConstraints(max_length=128, pattern=r"^[^\x00]*$")]
+    instance: Annotated[str, StringConstraints(max_length=64, pattern=r"^[^\x00]*$")]
+    epoch: Annotated[int, Field(ge=0, le=2**62)]
+
+
 class ClaimTask(Request):
     kinds: Annotated[list[Name], Field(min_length=1, max_length=20)]
     worker: Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
     wait_s: Annotated[float, Field(ge=0, le=30)] = 10.0
+    holder: HolderGrant | None = None
+    """Given: only while this holder has its model in memory and its turn."""
 
 
 class ReportTask(Request):
@@ -126,18 +137,3 @@ class Job(Wire):
     created_at: datetime
     started_at: datetime | None = None
     finished_at: datetime | None = None
-
-
-class DeviceStatus(Wire):
-    device_id: str
-    kind: Literal["cpu", "cuda", "fake"]
-    memory_total_bytes: int
-    memory_free_bytes: int
-
-
-class GpuStatus(Wire):
-    devices: list[DeviceStatus]
-    holders: list[dict[str, Any]]
-    queue: dict[str, int]
-    """Waiting tasks per class."""
-    running: int

@@ -40,12 +40,23 @@ async def connect(url: str, *, min_size: int = 1, max_size: int = 5, wait_s: flo
     while True:
         try:
             return await asyncpg.create_pool(
-                url, min_size=min_size, max_size=max_size, command_timeout=30, timeout=5, server_settings={"jit": "off"}
+                url,
+                min_size=min_size,
+                max_size=max_size,
+                command_timeout=30,
+                timeout=5,
+                server_settings={"jit": "off"},
+                reset=_as_it_is,
             )
         except (OSError, asyncpg.CannotConnectNowError, TimeoutError) as error:
             if asyncio.get_running_loop().time() > deadline:
                 raise StorageFailed(f"PostgreSQL did not answer within {wait_s:.0f} s.") from error
             await asyncio.sleep(0.2)
+
+
+async def _as_it_is(_connection: Any) -> None:
+    """Nobody leaves anything behind in a session (locks and listeners are let go where they are taken), so it is not
+    wiped after each use: that costs a round trip for every statement, a quarter of the queue's speed."""
 
 
 async def migrate(pool: Pool, service: str, folder: Path) -> None:

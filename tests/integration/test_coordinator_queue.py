@@ -10,9 +10,9 @@ import pytest
 
 import services.gpu_coordinator.app as coordinator
 from services.gpu_coordinator.memory import MemoryTaskStore
-from services.gpu_coordinator.repository import PostgresTaskStore, StaleToken, TaskStore
+from services.gpu_coordinator.repository import PostgresTaskStore, TaskStore
 from services.gpu_coordinator.settings import Settings
-from shared.errors import Conflict, NotFound
+from shared.errors import Conflict, NotFound, StaleToken
 from shared.schemas.coordinator import FinishTask, Progress, ReportTask, SubmitTask
 from shared.storage import postgres
 

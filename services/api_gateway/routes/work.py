@@ -14,7 +14,8 @@ from services.api_gateway.relay import Relayed, relay
 from services.api_gateway.routes import PROBLEMS, Cursor, Limit, Services
 from shared.auth.dependencies import AdminUser, CurrentUser
 from shared.errors import ProductError
-from shared.schemas.coordinator import GpuStatus, Job, SubmitTask, Task
+from shared.schemas.coordinator import Job, SubmitTask, Task
+from shared.schemas.gpu import GpuStatus
 from shared.schemas.wire import Page
 from shared.storage.redis import Store
 
