@@ -83,7 +83,8 @@ begun AS (
 ),
 told AS (
     UPDATE swap_log SET
-        received_ms = coalesce(received_ms, CASE WHEN $8 THEN MS END), done_ms = coalesce(done_ms, CASE WHEN $9 THEN MS END),
+        received_ms = coalesce(received_ms, CASE WHEN $8 THEN MS END),
+        done_ms = coalesce(done_ms, CASE WHEN $9 THEN MS END),
         free_ms = coalesce(free_ms, CASE WHEN $10 THEN MS END), bytes = greatest(bytes, written.used_bytes),
         outcome = coalesce(outcome, $11)
     FROM written WHERE swap_log.device_id = $1 AND swap_log.holder_id = $2 AND swap_log.epoch = written.epoch
@@ -157,12 +158,14 @@ def marks_of(old: HolderRow, new: HolderRow, change: Change | None = None) -> _M
         received=new.acked_epoch == new.epoch and old.acked_epoch != new.epoch,
         done=done,
         free=free or (done and new.observed == "resident"),
-        outcome=new.why
-        if done and new.failures > old.failures
-        else "quarantined"
-        if new.observed == "quarantined"
-        else None,
+        outcome=_outcome(old, new),
     )
+
+
+def _outcome(old: HolderRow, new: HolderRow) -> str | None:
+    if new.observed == "quarantined":
+        return "quarantined"
+    return new.why if new.failures > old.failures else None
 
 
 class PostgresHolders:
@@ -349,7 +352,8 @@ def backlog_of(holders: Sequence[HolderRow], rows: Sequence[Mapping[str, Any]]) 
 
 
 def row_of(row: Mapping[str, Any]) -> HolderRow:
-    return HolderRow(**{name: tuple(row[name]) if name == "kinds" else row[name] for name in _FIELDS})
+    values: dict[str, Any] = {name: tuple(row[name]) if name == "kinds" else row[name] for name in _FIELDS}
+    return HolderRow(**values)
 
 
 def _stored(value: Any) -> Any:

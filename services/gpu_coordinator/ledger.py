@@ -257,6 +257,7 @@ def registered(row: HolderRow | None, new: HolderRow, now: float) -> HolderRow:
     return replace(
         row, instance=new.instance, kinds=new.kinds, bytes_resident=wide, bytes_parked=new.bytes_parked,
         epoch=row.epoch + 1, desired="parked", turn=False, wants=None, wants_since=None, heartbeat=now, commanded=now,
-        used_bytes=row.used_bytes if held else 0, quantum_until=None, done_at=None, why="registered anew" if held else None,
+        used_bytes=row.used_bytes if held else 0, quantum_until=None, done_at=None,
+        why="registered anew" if held else None,
         observed="fencing" if held and row.observed != "quarantined" else row.observed, deadline=None,
     )  # fmt: skip

@@ -81,7 +81,13 @@ class MemoryHolders:
 class MemoryTaskStore:
     """One event loop, no storage."""
 
-    def __init__(self, settings: Settings, holders: MemoryHolders | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        holders: MemoryHolders | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
         self._holders = holders
         self._settings = settings
         self._tasks: dict[str, Task] = {}
@@ -112,7 +118,7 @@ class MemoryTaskStore:
         return task, True
 
     async def claim(self, kinds: Sequence[str], worker: str, by: HolderGrant | None = None) -> Task | None:
-        now = time.monotonic()
+        now = self._clock()
         if by is not None and not (self._holders and self._holders.grants(by)):
             return None
         ready = [t for t in self._tasks.values() if t.state == "queued" and t.kind in kinds]
@@ -136,7 +142,7 @@ class MemoryTaskStore:
 
     async def report(self, task_id: str, report: ReportTask) -> Task:
         task = self._mine(task_id, report.token)
-        self._lease[task_id] = time.monotonic() + self._settings.lease_s
+        self._lease[task_id] = self._clock() + self._settings.lease_s
         cursor = task.cursor if report.cursor is None else report.cursor
         return self._set(task_id, progress=report.progress or task.progress, cursor=cursor)
 
@@ -155,7 +161,7 @@ class MemoryTaskStore:
         if state == "queued" and not released and (not finish.retry or dead):
             state = "dead" if finish.retry else "failed"
         wait_s = min(self._settings.retry_base_s * 2 ** max(0, task.attempt - 1), self._settings.retry_most_s)
-        self._after[task.task_id] = 0 if released else time.monotonic() + wait_s
+        self._after[task.task_id] = 0 if released else self._clock() + wait_s
         return self._set(
             task.task_id,
             state=state,
@@ -202,7 +208,7 @@ class MemoryTaskStore:
         )
 
     async def recover(self) -> list[Task]:
-        now = time.monotonic()
+        now = self._clock()
         late = [t for t in self._tasks.values() if t.state in RUNNING and self._lease[t.task_id] < now]
         return [self._recovered(task) for task in late]
 

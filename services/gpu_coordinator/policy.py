@@ -291,7 +291,9 @@ def refused(view: View, row: HolderRow) -> str | None:
     """Why this holder cannot be had at all, in a sentence for the operator; None where it can."""
     if row.bytes_resident > view.usable:
         need, have = row.bytes_resident / 1e9, view.usable / 1e9
-        return f"{row.holder_id} needs {need:.1f} GB and {view.device_id} has {have:.1f} GB to give; choose a smaller model."
+        return (
+            f"{row.holder_id} needs {need:.1f} GB, {view.device_id} has {have:.1f} GB to give; choose a smaller model"
+        )
     return None
 
 

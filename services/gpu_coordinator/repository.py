@@ -74,7 +74,8 @@ def task_of(row: Mapping[str, Any], lease_s: float) -> Task:
 _NOTED = """
 WITH changed AS (CHANGE),
 noted AS (INSERT INTO task_event (task_id, state, token, detail) SELECT task_id, state, token, error FROM changed)
-SELECT changed.*, CASE WHEN state NOT IN ('running', 'preempting') THEN pg_notify('CHANNEL', concat_ws(' ', state, kind, task_id)) END
+SELECT changed.*,
+    CASE WHEN state NOT IN ('running', 'preempting') THEN pg_notify('CHANNEL', concat_ws(' ', state, kind, task_id)) END
 FROM changed
 """  # commits that notify wait for one another, so a claim, which nobody waits for, does not
 
@@ -137,7 +138,8 @@ UPDATE task SET
     state = CASE WHEN cancel_requested THEN 'cancelled' WHEN attempt >= max_attempts THEN 'dead' ELSE 'queued' END,
     finished_at = CASE WHEN cancel_requested OR attempt >= max_attempts THEN now() END,
     error = 'The worker stopped answering.', worker = NULL, lease_until = NULL, token = nextval('task_token')
-WHERE task_id IN (SELECT task_id FROM task WHERE state IN ('running', 'preempting') AND lease_until < now() FOR UPDATE SKIP LOCKED)
+WHERE task_id IN (
+    SELECT task_id FROM task WHERE state IN ('running', 'preempting') AND lease_until < now() FOR UPDATE SKIP LOCKED)
 RETURNING *
 """
 
@@ -266,7 +268,8 @@ class PostgresTaskStore:
         with in_our_words():
             rows = await self._pool.fetch(
                 "SELECT task_class AS what, count(*) AS n FROM task WHERE state = 'queued' GROUP BY 1"
-                " UNION ALL SELECT 'running', count(*) FROM task WHERE state IN ('running', 'preempting') HAVING count(*) > 0"
+                " UNION ALL SELECT 'running', count(*) FROM task WHERE state IN ('running', 'preempting')"
+                " HAVING count(*) > 0"
             )
         return {row["what"]: row["n"] for row in rows}
 

@@ -53,6 +53,11 @@ class Preempted(Exception):
 class Model(Protocol):
     """What is held; `ModelChild` in production."""
 
+    @property
+    def alive(self) -> bool:
+        """There is a process that may hold memory."""
+        ...
+
     async def wake(self) -> None: ...
     async def park(self) -> None: ...
     async def kill(self) -> None: ...
@@ -286,7 +291,8 @@ class Holder:
         working = self._work is not None and not self._work.done()
         if self._state.phase == "draining":
             self._changed()  # those who use it have to hear that they must leave
-        step = self._state.step(busy=bool(self._using + self._background), working=working, now=self._now())
+        busy = bool(self._using + self._background)
+        step = self._state.step(busy=busy, working=working, alive=self.model.alive, now=self._now())
         if step is None:
             return False
         if step == "kill":
@@ -390,7 +396,7 @@ class Holder:
         if self._events is None or row is None:
             return
         word = "resumed" if row.desired == "resident" and row.turn else "paused"
-        reply = Reply(device=self._device_id, epoch=row.epoch, instance=self._instance, phase=phase,  # type: ignore[arg-type]
+        reply = Reply(device=self._device_id, epoch=row.epoch, instance=self._instance, phase=phase,
                       used_bytes=self._used_bytes)  # fmt: skip
         task = asyncio.create_task(self._publish(f"{self.name}_{word}", reply))
         self._beside.add(task)  # Redis may be slow; the lease must not be

@@ -37,12 +37,16 @@ class Reconciler:
             self.phase = "resident"
         return True
 
-    def step(self, *, busy: bool, working: bool, now: float) -> Step | None:
-        """What to begin now. `busy`: somebody uses the model. `working`: a wake or a park is under way."""
+    def step(self, *, busy: bool, working: bool, alive: bool, now: float) -> Step | None:
+        """What to begin now.
+
+        `busy`: somebody uses the model. `working`: a wake or a park is under way. `alive`: there is a model's process.
+        """
         if self.row is None:
             return None
         if self.row.observed in MUST_HOLD_NOTHING:
-            return "kill" if self.phase != "parked" or working else None
+            # A process that said it let go, and did not, is why we are asked.
+            return "kill" if self.phase != "parked" or working or alive else None
         late = self.due is not None and now >= self.due and self.row.desired == "parked"
         if self.row.desired == "parked" and self.phase != "parked" and (late or self.phase == "waking"):
             return "kill"
