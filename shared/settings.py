@@ -147,6 +147,11 @@ class ServiceSettings(BaseSettings):
             return {key: value for key, value in values.items() if value != ""}
         return values
 
+    def plain(self) -> dict[str, Any]:
+        """All fields but the secrets: what a model's process may know."""
+        secret = {name for name, field in type(self).model_fields.items() if "SecretStr" in str(field.annotation)}
+        return self.model_dump(mode="json", exclude=secret)
+
     @property
     def secrets_folder(self) -> Path:
         return self.secrets_dir or self.data_dir / "secrets"

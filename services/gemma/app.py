@@ -3,39 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
 
 from services.gemma import routes
-from services.gemma.engines import LanguageEngine
-from services.gemma.model import ModelLoader
+from services.gemma.model import ModelLoader, budget_bytes
 from services.gemma.service import Chat
 from services.gemma.settings import Settings
+from shared.clients.gpu_coordinator import CoordinatorClient
 from shared.clients.rag import RagClient
+from shared.gpu.holder import Holder
+from shared.gpu.supervisor import ModelChild, gpu_bytes, resident_bytes
+from shared.lifecycle import background
 from shared.service import create_service
+from shared.storage.redis import RedisStore
 
 NAME = "gemma"
 
 
-def create_app(
-    settings: Settings | None = None, *, engine: LanguageEngine | None = None, rag: RagClient | None = None
-) -> FastAPI:
-    """Without `engine` the model of the settings is loaded when it is first needed."""
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The model is loaded in a process of its own when it is first needed and the coordinator grants the memory."""
     settings = settings or Settings()
-
-    model = ModelLoader(settings, engine)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        client = rag or RagClient(settings, app.state.identity)
-        app.state.rag, app.state.chat = client, Chat(settings, client, model)
-        app.state.checks["model"] = lambda: _state(model)
-        yield
-        await app.state.chat.stop()
-        await client.close()
+        async with AsyncExitStack() as stack:
+            client = await stack.enter_async_context(RagClient(settings, app.state.identity))
+            coordinator = await stack.enter_async_context(CoordinatorClient(settings, app.state.identity))
+            events = RedisStore(settings.redis_dsn())
+            stack.push_async_callback(events.close)
+            child = _child(settings)
+            holder = Holder(
+                NAME,
+                coordinator,
+                child,
+                bytes_resident=settings.budget_bytes or budget_bytes(settings),
+                device_kind="cuda" if settings.gpu_layers else "cpu",
+                device_id=settings.gpu_device or None,
+                events=events,
+                idle_s=settings.idle_unload_s,
+            )
+            model = ModelLoader(settings, holder, child)
+            app.state.rag, app.state.chat = client, Chat(settings, client, model)
+            app.state.checks["model"] = lambda: _state(model)
+            async with background(holder.run()):
+                yield
+                await app.state.chat.stop()
 
     return create_service(NAME, settings, routers=[routes.router], lifespan=lifespan)
+
+
+def _child(settings: Settings) -> ModelChild:
+    measure = gpu_bytes if settings.gpu_layers else resident_bytes
+    return ModelChild("services.gemma.engines.served:open_language", settings.plain(), name=NAME, measure=measure)
 
 
 async def _state(model: ModelLoader) -> str:

@@ -1,42 +1,46 @@
-"""The one language model of this process: loaded when it can be, used by one answer at a time, let go when idle."""
+"""The one language model: written with by one answer at a time, taken away and given back in the middle of one."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from contextlib import aclosing
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 
-from services.gemma.engines import BUILTIN, LanguageEngine, Piece, Sampling, Turn
+from services.gemma.engines import BUILTIN, LanguageEngine, Piece, Ruler, Sampling, Turn
+from services.gemma.engines.served import Rulers
 from services.gemma.settings import Settings
 from shared import engines
-from shared.errors import ModelNotReady, ProductError
+from shared.errors import ModelLost, ModelNotReady
+from shared.gpu.holder import Holder
+from shared.gpu.supervisor import ModelChild
 
 log = logging.getLogger(__name__)
 LOOK_AGAIN_S = 5.0
-Compose = Callable[[LanguageEngine], Sequence[Turn]]
-"""Makes the prompt for an engine, in the engine's thread."""
+WAIT_S = 120.0
+"""How long an answer waits for the model before it goes without."""
+LOST = 2
+"""Times that an answer goes on after the model's process died over it."""
+Compose = Callable[[Ruler], Sequence[Turn]]
+"""Makes the prompt, in a thread."""
+Told = Callable[[str, str], None]
+"""Takes a stage (`waiting`, `paused`, `writing`) and a sentence about it."""
 
 
 class ModelLoader:
     """Picks the model up by itself once its package and weights are there."""
 
-    def __init__(self, settings: Settings, engine: LanguageEngine | None = None) -> None:
-        """`engine` stands for the one of the settings. Raises Invalid where that has an unknown name."""
-        self._settings = settings
-        self._kind: type[LanguageEngine] | None = None
-        if engine is None:
-            self._kind = engines.load("language", BUILTIN, settings.engine)
-        self._engine = engine
+    def __init__(self, settings: Settings, holder: Holder, child: ModelChild) -> None:
+        """Raises Invalid where the engine of the settings has an unknown name."""
+        self._settings, self._holder, self._child = settings, holder, child
+        self._kind: type[LanguageEngine] = engines.load("language", BUILTIN, settings.engine)
         self._looked = -LOOK_AGAIN_S
         self._reason: str | None = None
         self._turn = asyncio.Lock()
         self._ahead = 0
-        self._idle: asyncio.TimerHandle | None = None
-        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="language")
 
     @property
     def ahead(self) -> int:
@@ -45,97 +49,94 @@ class ModelLoader:
 
     def why_not(self) -> str | None:
         """Why there is no model, for a reader; None where there is one or it can be loaded."""
-        if self._engine is not None or self._kind is None:
+        if self._holder.ready:
             return None
         if time.monotonic() - self._looked >= LOOK_AGAIN_S:
             self._looked, self._reason = time.monotonic(), self._kind.missing(self._settings)
         return self._reason
 
     async def write(
-        self, compose: Compose, sampling: Sampling, cancelled: Callable[[], bool]
+        self, compose: Compose, sampling: Sampling, cancelled: Callable[[], bool], told: Told
     ) -> AsyncGenerator[Piece, None]:
         """Pieces as they come, until `cancelled()`. One caller at a time, in order.
 
-        Raises ModelNotReady where there is no model or it fails, and what the engine raises for the prompt.
+        Where others get the memory meanwhile it waits and goes on after the last token. Raises ModelNotReady where
+        there is no model or it fails, and what the engine raises for the prompt.
         """
         self._ahead += 1
         try:
             async with self._turn:
                 if not cancelled():
-                    async for piece in self._write(compose, sampling, cancelled):
-                        yield piece
+                    async with aclosing(self._write(compose, sampling, cancelled, told)) as pieces:
+                        async for piece in pieces:
+                            yield piece
         finally:
             self._ahead -= 1
 
     async def _write(
-        self, compose: Compose, sampling: Sampling, cancelled: Callable[[], bool]
+        self, compose: Compose, sampling: Sampling, cancelled: Callable[[], bool], told: Told
     ) -> AsyncGenerator[Piece, None]:
-        engine = await self._loaded()
-        loop, pieces = asyncio.get_running_loop(), asyncio.Queue[Piece | ProductError | None]()
-        stop = threading.Event()
-
-        def tell(what: Piece | ProductError | None) -> None:
-            loop.call_soon_threadsafe(pieces.put_nowait, what)
-
-        def produce() -> None:
+        reason = self.why_not()
+        if reason is not None:
+            raise ModelNotReady(reason, retry_after_s=LOOK_AGAIN_S)
+        answer = _Answer(sampling)
+        while not (answer.ended or cancelled()):
             try:
-                for piece in engine.write(compose(engine), sampling):
-                    tell(piece)
-                    if stop.is_set() or cancelled():
-                        break
-                tell(None)
-            except ProductError as error:
-                tell(error)
-            except Exception as error:  # carried over to the caller's side
-                log.exception("the language model failed", extra={"kind": type(error).__name__})
-                tell(ModelNotReady("The language model failed."))
+                async with self._holder.use(most_s=WAIT_S, told=partial(told, answer.stage)):
+                    if answer.turns is None:
+                        answer.turns = await asyncio.to_thread(compose, self._ruler())
+                    elif answer.written:
+                        told("writing", "the model is back")
+                    async with aclosing(self._go_on(answer)) as pieces:
+                        async for piece in pieces:
+                            yield piece
+                            if cancelled():
+                                break
+            except ModelLost:
+                answer.lost += 1
+                if answer.lost > LOST:
+                    raise
+                log.warning("an answer goes on after the model was lost")
 
-        work = loop.run_in_executor(self._pool, produce)
-        try:
-            while (piece := await pieces.get()) is not None:
-                if isinstance(piece, ProductError):
-                    raise piece
-                yield piece
-        finally:
-            stop.set()
-            await asyncio.wait({work})
-            self._unload_later()
+    async def _go_on(self, answer: _Answer) -> AsyncGenerator[Piece, None]:
+        """The rest of the answer, or as much of it as is written before others get the memory."""
+        assert answer.turns is not None
+        before = answer.written
+        rest = replace(answer.sampling, max_tokens=answer.sampling.max_tokens - before)
+        asked = self._child.stream(
+            "write", turns=[asdict(each) for each in answer.turns], sampling=asdict(rest), so_far=answer.so_far
+        )
+        async with aclosing(asked) as pieces:
+            async for piece in pieces:
+                answer.so_far, answer.written = answer.so_far + piece["text"], before + piece["written"]
+                yield Piece(piece["text"], answer.written)
+                if self._holder.must_yield:
+                    return
+        answer.ended = True
 
-    async def _loaded(self) -> LanguageEngine:
-        """Loads on first use; a failure stands for some seconds."""
-        if self._idle is not None:
-            self._idle.cancel()
-        if self._engine is None:
-            reason = self.why_not()
-            if reason is not None or self._kind is None:
-                raise ModelNotReady(reason, retry_after_s=LOOK_AGAIN_S)
-            try:
-                self._engine = await self._in_thread(self._kind, self._settings)
-            except Exception as error:  # a damaged file or a library that is not there
-                log.exception("the language model could not be loaded", extra={"kind": type(error).__name__})
-                self._looked, self._reason = time.monotonic(), "The language model could not be loaded; see the log."
-                raise ModelNotReady(self._reason, retry_after_s=LOOK_AGAIN_S) from error
-        return self._engine
+    def _ruler(self) -> Ruler:
+        return Rulers(self._child, asyncio.get_running_loop())
 
-    async def _in_thread(self, work: Callable[..., Any], *arguments: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
 
-    def _unload_later(self) -> None:
-        quiet_s = self._settings.idle_unload_s
-        if self._kind is not None and quiet_s >= 0:
-            self._idle = asyncio.get_running_loop().call_later(quiet_s, self._unload)
+@dataclass
+class _Answer:
+    """One in the making: what it takes to go on with it."""
 
-    def _unload(self) -> None:
-        if not self._turn.locked():
-            engine, self._engine = self._engine, None
-            if engine is not None:
-                self._pool.submit(engine.close)
+    sampling: Sampling
+    turns: Sequence[Turn] | None = None
+    so_far: str = ""
+    written: int = 0
+    """Tokens."""
+    lost: int = 0
+    ended: bool = False
 
-    async def close(self) -> None:
-        """Nothing is written any more when it returns."""
-        if self._idle is not None:
-            self._idle.cancel()
-        engine, self._engine = self._engine, None
-        if engine is not None:
-            await self._in_thread(engine.close)
-        self._pool.shutdown(wait=False)
+    @property
+    def stage(self) -> str:
+        return "paused" if self.written else "waiting"
+
+
+def budget_bytes(settings: Settings) -> int:
+    """What the model is taken to need until it is measured: its file, its context and its runtime."""
+    path = settings.models_dir / settings.llm_model
+    weights = path.stat().st_size if path.is_file() else 0
+    return int(weights * 1.2) + settings.context_tokens * 64 * 1024 + 256 * 1024**2

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.gemma.engines import LanguageEngine, Turn
+from services.gemma.engines import Ruler, Turn
 from shared.errors import TooLarge
 from shared.schemas.rag import Message, SearchHit
 
@@ -93,7 +93,7 @@ def _own_words(message: Message) -> str:
 
 
 def fitted(
-    engine: LanguageEngine,
+    engine: Ruler,
     question: str,
     hits: Sequence[SearchHit],
     history: Sequence[Message],
@@ -120,11 +120,11 @@ def fitted(
     return Prompt(prompt, engine.length(prompt), len(blocks), len(hits) - len(blocks), len(turns) - len(kept))
 
 
-def _length(engine: LanguageEngine, text: str) -> int:
+def _length(engine: Ruler, text: str) -> int:
     return engine.length([Turn("user", text)])
 
 
-def _first_that_fit(engine: LanguageEngine, hits: Sequence[SearchHit], room: int) -> list[str]:
+def _first_that_fit(engine: Ruler, hits: Sequence[SearchHit], room: int) -> list[str]:
     kept: list[str] = []
     for hit in hits:
         block = memory_block(hit.content, hit.metadata.title, hit.metadata.speaker)
@@ -135,7 +135,7 @@ def _first_that_fit(engine: LanguageEngine, hits: Sequence[SearchHit], room: int
     return kept
 
 
-def _last_that_fit(engine: LanguageEngine, turns: Sequence[Turn], room: int) -> Sequence[Turn]:
+def _last_that_fit(engine: Ruler, turns: Sequence[Turn], room: int) -> Sequence[Turn]:
     lengths = [_length(engine, turn.content) for turn in turns]
     first = next(at for at in range(0, len(turns) + 4, 4) if sum(lengths[at:]) <= room)
     return turns[first:]

@@ -167,7 +167,11 @@ class Chat:
             run.say("status", {"stage": "waiting", "ahead": self.model.ahead})
         speech = Speech(run, history, self._settings)
         sampling = Sampling(max_tokens=run.request.max_tokens, temperature=run.request.temperature)
-        async with aclosing(self.model.write(speech.compose, sampling, lambda: run.cancelled)) as pieces:
+
+        def told(stage: str, why: str) -> None:
+            run.say("status", {"stage": stage, "detail": why})
+
+        async with aclosing(self.model.write(speech.compose, sampling, lambda: run.cancelled, told)) as pieces:
             async for piece in pieces:
                 speech.hear(piece)
                 if speech.loops:
@@ -205,7 +209,6 @@ class Chat:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.model.close()
 
 
 def _in_context(question: str, history: Sequence[Message]) -> str:

@@ -40,3 +40,7 @@ class Settings(ServiceSettings):
     """Answers that may be in the making at once; beyond that a caller is told to come back."""
     top_k: int = Field(default=6, ge=1, le=100)
     """Passages looked up for a question."""
+    gpu_device: str = ""
+    """Device whose memory the model takes, as `nemo gpu` names it. Empty: the first of its kind."""
+    budget_bytes: int = Field(default=0, ge=0)
+    """Memory that the model is taken to need until it is measured, in bytes. 0: estimated from the weights."""

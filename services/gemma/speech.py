@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from services.gemma import prompts
-from services.gemma.engines import LanguageEngine, Piece, Turn
+from services.gemma.engines import Piece, Ruler, Turn
 from services.gemma.runs import Run
 from services.gemma.settings import Settings
 from shared.errors import ModelNotReady
@@ -80,7 +80,7 @@ class Speech:
         self._prompt: prompts.Prompt | None = None
         self._model = ""
 
-    def compose(self, engine: LanguageEngine) -> Sequence[Turn]:
+    def compose(self, engine: Ruler) -> Sequence[Turn]:
         """The prompt, cut to the engine's room. In the engine's thread. Raises TooLarge."""
         draft, request = self._run.draft, self._run.request
         self._model = engine.capabilities.model

@@ -12,7 +12,8 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from services.transcription import routes
-from services.transcription.engines import BUILTIN, DIARIZERS, Diarizer, SpeechEngine
+from services.transcription.engines import BUILTIN, DIARIZERS, Diarizer
+from services.transcription.engines.served import Speech
 from services.transcription.pipeline import Pipeline
 from services.transcription.repository import Recordings
 from services.transcription.service import TRANSCRIBE, Studio
@@ -21,7 +22,9 @@ from shared import engines
 from shared.clients.emotion import EmotionClient
 from shared.clients.gpu_coordinator import CoordinatorClient
 from shared.clients.rag import RagClient
-from shared.errors import ModelNotReady
+from shared.errors import Invalid, ModelNotReady
+from shared.gpu.holder import Holder
+from shared.gpu.supervisor import ModelChild, gpu_bytes, resident_bytes
 from shared.gpu.worker import TaskWorker
 from shared.lifecycle import background
 from shared.schemas.ids import new_id
@@ -30,33 +33,62 @@ from shared.settings import require_secret
 from shared.storage import postgres
 from shared.storage.blobs import FileBlobs
 from shared.storage.keyring import PostgresKeyring
+from shared.storage.redis import RedisStore
 
 log = logging.getLogger(__name__)
 NAME = "transcription"
-LOOK_AGAIN_S = 5.0
 
 
-def create_app(
-    settings: Settings | None = None, *, engine: SpeechEngine | None = None, diarizer: Diarizer | None = None
-) -> FastAPI:
-    """Without `engine` the one that the settings name is loaded; the databases are those of the settings."""
+def create_app(settings: Settings | None = None, *, diarizer: Diarizer | None = None) -> FastAPI:
+    """The speech model lives in a process of its own, which the coordinator grants the memory; databases as set."""
     settings = settings or Settings()
-    kind = engines.load("speech", BUILTIN, settings.engine)
+    known = engines.known("speech", BUILTIN)
+    if settings.engine not in known:
+        raise Invalid(f"There is no speech engine {settings.engine!r}; choose one of {', '.join(sorted(known))}.")
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            app.state.studio = studio = await _studio(settings, app, stack)
             client = await stack.enter_async_context(CoordinatorClient(settings, app.state.identity))
-            worker = TaskWorker(client, {TRANSCRIBE: studio.pipeline.run}, new_id("asr"), concurrency=settings.parallel)
+            events = RedisStore(settings.redis_dsn())
+            stack.push_async_callback(events.close)
+            child = _child(settings)
+            holder = Holder(
+                NAME,
+                client,
+                child,
+                bytes_resident=settings.budget_bytes or budget_bytes(settings),
+                kinds=[TRANSCRIBE],
+                device_kind="cuda" if settings.device == "cuda" else "cpu",
+                device_id=settings.gpu_device or None,
+                events=events,
+                warm=True,
+            )
+            app.state.studio = studio = await _studio(settings, app, stack, Speech(child), holder)
+            app.state.checks["model"] = partial(_model_answers, studio.pipeline)
+            handlers = {TRANSCRIBE: studio.pipeline.run}
+            worker = TaskWorker(client, handlers, new_id("asr"), concurrency=settings.parallel, holder=holder)
             apart = partial(_diarizer, settings, diarizer)
-            async with background(_work(app, worker, engine, lambda: kind(settings), apart), studio.tidy()):
+            async with background(holder.run(), _work(studio.pipeline, worker, apart), studio.tidy()):
                 yield
 
     return create_service(NAME, settings, routers=[routes.router], lifespan=lifespan)
 
 
-async def _studio(settings: Settings, app: FastAPI, stack: AsyncExitStack) -> Studio:
+def _child(settings: Settings) -> ModelChild:
+    measure = gpu_bytes if settings.device == "cuda" else resident_bytes
+    return ModelChild("services.transcription.engines.served:open_speech", settings.plain(), name=NAME, measure=measure)
+
+
+def budget_bytes(settings: Settings) -> int:
+    """What the model is taken to need until it is measured: its weights, its work and its runtime."""
+    path = settings.models_dir / settings.transcription_model
+    files = path.rglob("*") if path.is_dir() else [path]
+    weights = sum(each.stat().st_size for each in files if each.is_file())
+    return int(weights * 1.5) + 512 * 1024**2
+
+
+async def _studio(settings: Settings, app: FastAPI, stack: AsyncExitStack, engine: Speech, holder: Holder) -> Studio:
     pool = await postgres.connect(settings.postgres_dsn())
     stack.push_async_callback(pool.close)
     app.state.checks["postgres"] = lambda: postgres.answers(pool)
@@ -68,7 +100,7 @@ async def _studio(settings: Settings, app: FastAPI, stack: AsyncExitStack) -> St
     rag = await stack.enter_async_context(RagClient(settings, identity))
     emotion = await stack.enter_async_context(EmotionClient(settings, identity))
     recordings, blobs = Recordings(pool, keyring), FileBlobs(settings.data_dir / "blobs")
-    pipeline = Pipeline(settings, None, None, recordings, blobs, keyring, emotion, rag)
+    pipeline = Pipeline(settings, engine, holder, recordings, blobs, keyring, emotion, rag)
     return Studio(settings, recordings, blobs, keyring, coordinator, rag, pipeline)
 
 
@@ -87,26 +119,9 @@ def _diarizer(settings: Settings, given: Diarizer | None) -> Diarizer | None:
     return None
 
 
-async def _work(
-    app: FastAPI,
-    worker: TaskWorker,
-    engine: SpeechEngine | None,
-    make: Callable[[], SpeechEngine],
-    apart: Callable[[], Diarizer | None],
-) -> None:
-    """For ever. Nothing is claimed before there is a model, so that no upload fails for the want of one."""
-    pipeline: Pipeline = app.state.studio.pipeline
-    app.state.checks["model"] = partial(_model_answers, pipeline)
-    while engine is None:
-        try:
-            engine = await asyncio.to_thread(make)
-        except ModelNotReady as error:
-            log.error(error.detail)
-        except Exception as error:  # whatever a runtime raises over its weights, recordings can still be read
-            log.exception("the speech model cannot be loaded", extra={"kind": type(error).__name__})
-        if engine is None:
-            await asyncio.sleep(LOOK_AGAIN_S)
-    pipeline.use(engine, await asyncio.to_thread(apart))
+async def _work(pipeline: Pipeline, worker: TaskWorker, apart: Callable[[], Diarizer | None]) -> None:
+    """For ever. Nothing is claimed before the speaker model is there or known to be missing."""
+    pipeline.use(await asyncio.to_thread(apart))
     await worker.run()
 
 

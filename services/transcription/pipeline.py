@@ -21,15 +21,17 @@ import numpy as np
 
 from services.transcription import channels as channel_split
 from services.transcription.diarization import assign, speakers_of
-from services.transcription.engines import Capabilities, Diarizer, SpeechEngine
+from services.transcription.engines import Capabilities, Diarizer, Heard, Sound
+from services.transcription.engines.served import Speech
 from services.transcription.repository import Recording, Recordings
 from services.transcription.settings import Settings
 from shared.audio.decode import RATE_HZ, Decoded, DecodeLimits, Samples, as_float, decode
 from shared.auth.principal import Principal
 from shared.clients.emotion import EmotionClient
 from shared.clients.rag import RagClient
-from shared.errors import Busy, ModelNotReady, NotFound, ProductError, UpstreamUnavailable
-from shared.gpu.worker import TaskCancelled, TaskContext
+from shared.errors import Busy, ModelLost, NotFound, ProductError, UpstreamUnavailable
+from shared.gpu.holder import Holder, Preempted
+from shared.gpu.worker import LeaseLost, TaskCancelled, TaskContext
 from shared.schemas.transcription import (
     EditTranscript,
     Metadata,
@@ -48,6 +50,8 @@ Result = TypeVar("Result")
 Labelled = tuple[list[Segment], list[Notice]]
 Stage = Callable[[Recording, list[Segment]], Awaitable[Labelled]]
 BATCH = 128
+BREATH_S = 0.1
+CLIP_WAIT_S = 60.0
 MOST_CHARS = 20_000
 """Of one text, as the emotion service takes it."""
 MOST_ATTEMPTS = 5
@@ -78,44 +82,49 @@ class _Draft:
 
 
 class Pipeline:
-    """Runs the task `transcribe`. One speech model, used by one piece of work at a time."""
+    """Runs the task `transcribe`. One speech model, held where the coordinator says, used by one at a time."""
 
     def __init__(
         self,
         settings: Settings,
-        engine: SpeechEngine | None,
-        diarizer: Diarizer | None,
+        engine: Speech,
+        holder: Holder,
         recordings: Recordings,
         blobs: Blobs,
         keyring: Keyring,
         emotion: EmotionClient,
         rag: RagClient,
     ) -> None:
-        self._settings, self._engine, self._diarizer = settings, engine, diarizer
+        self._settings, self.engine, self._holder = settings, engine, holder
+        self._diarizer: Diarizer | None = None
         self._recordings, self._blobs, self._keyring = recordings, blobs, keyring
         self._emotion, self._rag = emotion, rag
         self._emotion_model: str | None = None
-        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="speech")
         # A long recording's speakers take minutes in one piece; nobody's words wait for them.
         self._beside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="speakers")
 
     @property
-    def engine(self) -> SpeechEngine:
-        """Raises ModelNotReady."""
-        if self._engine is None:
-            raise ModelNotReady("The speech model is not there; what is uploaded meanwhile waits for it.")
-        return self._engine
-
-    @property
     def capabilities(self) -> Capabilities | None:
-        """None where there is no model (yet)."""
-        return self._engine.capabilities if self._engine else None
+        """None where the model was never loaded (yet)."""
+        return self.engine.known
 
-    def use(self, engine: SpeechEngine, diarizer: Diarizer | None) -> None:
-        self._engine, self._diarizer = engine, diarizer
+    def use(self, diarizer: Diarizer | None) -> None:
+        self._diarizer = diarizer
 
-    async def in_pool(self, work: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, partial(work, *args, **kwargs))
+    async def clip(self, sound: Sound) -> tuple[Heard, str]:
+        """What was said in a short clip, and by which model; somebody waits for it. Raises ModelNotReady."""
+        async with self._holder.use(most_s=CLIP_WAIT_S):
+            return await self.engine.transcribe(sound), self.engine.capabilities.model
+
+    async def _in_turn(self, work: Callable[[], Awaitable[Result]]) -> Result:
+        """One piece of work with the model. Raises Preempted where others go first, also in the middle of it."""
+        try:
+            async with self._holder.in_background():
+                return await work()
+        except ModelLost:
+            if self._holder.sent_away:
+                raise Preempted from None
+            raise
 
     async def run(self, context: TaskContext) -> dict[str, Any]:
         """The task's handler. Raises what a user should read as the reason of failure."""
@@ -182,7 +191,7 @@ class Pipeline:
             draft.names, found = channel_split.labels(len(signals), options.get("channel_labels"))
             notices += found
         elif options["diarize"] and segments:
-            work = partial(self._speakers, signals[0])
+            work = partial(self._speakers, context, signals[0])
             draft.segments, found = await self._kept(recording, "speakers", segments, work)
             notices += found
         await context.progress("emotion", SHARE["speakers"])
@@ -262,9 +271,10 @@ class Pipeline:
         for part, (channel, start, end) in enumerate(plan):
             if part not in saved:
                 sound = as_float(signals[channel][start:end])
-                heard = await self.in_pool(
+                hear = partial(
                     self.engine.transcribe, sound, language=options.get("language"), hotwords=options.get("hotwords")
                 )
+                heard = await self._in_turn(hear)
                 moved = [_moved(each, start / RATE_HZ, channel) for each in heard.segments]
                 saved[part] = {"language": heard.language, "segments": [each.model_dump() for each in moved]}
                 await self._recordings.put_part(recording, "speech", part, saved[part])
@@ -284,13 +294,15 @@ class Pipeline:
             plan = [
                 [channel, start, end]
                 for channel, signal in enumerate(signals)
-                for start, end in await self.in_pool(cuts, self.engine, signal, self._settings.chunk_s)
+                for start, end in await self._in_turn(partial(cuts, self.engine, signal, self._settings.chunk_s))
             ]
             await self._recordings.put_part(recording, "plan", 0, plan)
             saved = {0: plan}
         return [(channel, start, end) for channel, start, end in saved[0]]
 
-    async def _speakers(self, signal: Samples, recording: Recording, segments: list[Segment]) -> Labelled:
+    async def _speakers(
+        self, context: TaskContext, signal: Samples, recording: Recording, segments: list[Segment]
+    ) -> Labelled:
         if self._diarizer is None:
             detail = (
                 "No speaker model is installed, so everything is under one speaker; stereo is told apart by channel."
@@ -298,13 +310,22 @@ class Pipeline:
             return segments, [Notice(code="diarization_unavailable", detail=detail)]
         hints = {name: recording.options.get(name) for name in ("num_speakers", "min_speakers", "max_speakers")}
         try:
-            work = partial(self._diarizer.diarize, as_float(signal), **hints)
+            work = partial(self._diarizer.diarize, as_float(signal), breathe=partial(self._breathe, context), **hints)
             turns = await asyncio.get_running_loop().run_in_executor(self._beside, work)
+        except (TaskCancelled, LeaseLost):
+            raise
         except Exception as error:  # a failed late stage must not cost the transcript
             log.exception("diarization failed", extra={"kind": type(error).__name__})
             detail = "Telling the speakers apart failed; everything is under one speaker."
             return segments, [Notice(code="diarization_failed", detail=detail)]
         return assign(segments, turns), []
+
+    def _breathe(self, context: TaskContext) -> None:
+        """Between two pieces of one long work, in its thread: while others go first it waits, so nothing is lost."""
+        while context.stop is None and self._holder.others_first:
+            time.sleep(BREATH_S)
+        if context.stop is not None:
+            raise context.stop
 
     async def _emotions(self, recording: Recording, segments: list[Segment]) -> Labelled:
         user, found = Principal(recording.owner), []
@@ -343,21 +364,21 @@ def most_spoken(parts: Sequence[Mapping[str, Any]]) -> str | None:
     return count.most_common(1)[0][0] if count else None
 
 
-def cuts(engine: SpeechEngine, signal: Samples, chunk_s: float) -> list[tuple[int, int]]:
+async def cuts(engine: Speech, signal: Samples, chunk_s: float) -> list[tuple[int, int]]:
     """Sample ranges of about `chunk_s`, cut in pauses so that no word is halved."""
     total, chunk = len(signal), int(chunk_s * RATE_HZ)
     found, begin = [], 0
     while total - begin > 1.5 * chunk:
-        end = _pause_near(engine, signal, begin + chunk, min(int(LOOK_S * RATE_HZ), chunk // 2))
+        end = await _pause_near(engine, signal, begin + chunk, min(int(LOOK_S * RATE_HZ), chunk // 2))
         found.append((begin, end))
         begin = end
     return [*found, (begin, total)]
 
 
-def _pause_near(engine: SpeechEngine, signal: Samples, goal: int, reach: int) -> int:
+async def _pause_near(engine: Speech, signal: Samples, goal: int, reach: int) -> int:
     """The middle of the nearest pause; where nobody stops to breathe, the quietest moment."""
     window = signal[goal - reach : goal + reach]
-    middles = [int((start + end) / 2 * RATE_HZ) for start, end in engine.pauses(as_float(window))]
+    middles = [int((start + end) / 2 * RATE_HZ) for start, end in await engine.pauses(as_float(window))]
     if middles:
         return goal - reach + min(middles, key=lambda at: abs(at - reach))
     size = RATE_HZ // 20

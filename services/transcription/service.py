@@ -262,15 +262,14 @@ class Studio:
             data += chunk
             if len(data) > self._settings.clip_bytes:
                 raise TooLarge(f"A clip may have {self._settings.clip_bytes} bytes; upload longer ones as recordings.")
-        engine = self.pipeline.engine
         sound = await decode(bytes(data), limits=DecodeLimits(max_s=CLIP_S))
-        heard = await self.pipeline.in_pool(engine.transcribe, as_float(sound.mono()))
+        heard, model = await self.pipeline.clip(as_float(sound.mono()))
         return ClipTranscript(
             text=" ".join(each.text for each in heard.segments),
             language=heard.language,
             duration_s=sound.duration_s,
             segments=heard.segments,
-            model=engine.capabilities.model,
+            model=model,
         )
 
     async def delete_owner(self, owner: str) -> None:

@@ -41,3 +41,7 @@ class Settings(ServiceSettings):
     """Longest recording taken, in seconds of sound."""
     clip_bytes: int = 25 * 1024**2
     """Largest clip that is transcribed without being kept, in bytes."""
+    gpu_device: str = ""
+    """Device whose memory the speech model takes, as `nemo gpu` names it. Empty: the first of its kind."""
+    budget_bytes: int = Field(default=0, ge=0)
+    """Memory that the speech model is taken to need until it is measured, in bytes. 0: estimated from the weights."""

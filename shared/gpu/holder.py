@@ -118,6 +118,18 @@ class Holder:
         return self._state.turn and self._now() < self._lease_until
 
     @property
+    def sent_away(self) -> bool:
+        """The coordinator took the memory or the turn; nothing of ours broke."""
+        row = self._state.row
+        return row is None or row.desired == "parked" or not row.turn
+
+    @property
+    def others_first(self) -> bool:
+        """Somebody at a keyboard asks: even work that needs no memory of the device should wait."""
+        row = self._state.row
+        return row is not None and row.observed == "resident" and not row.turn
+
+    @property
     def must_yield(self) -> bool:
         """Whoever uses the model has to leave at the next good moment."""
         return not self.ready

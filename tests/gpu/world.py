@@ -101,9 +101,7 @@ class World:
         empty = View("fake", kind, TOTAL, 0, self.now)
         self.store = MemoryHolders(lambda: self.now, empty)
         self.tasks = MemoryTaskStore(Settings(lease_s=30), self.store, lambda: self.now)
-        self.sides = {
-            name: Side(name, size, ("speech",) if name != "chat" else ()) for name, size in sizes.items()
-        }
+        self.sides = {name: Side(name, size, ("speech",) if name != "chat" else ()) for name, size in sizes.items()}
         self.processes: list[Process] = []
         self.coordinators = [Coordinator("one"), Coordinator("two")][: self.random.choice([1, 2])]
         self.late: list[tuple[float, Side, Said]] = []
@@ -217,9 +215,7 @@ class World:
     def register(self, side: Side, answer: str) -> None:
         self.instances += 1
         instance = f"{side.name}-{self.instances}"
-        row = self.store.register(
-            HolderRow(side.name, "fake", side.size, 0, kinds=side.kinds, instance=instance)
-        )
+        row = self.store.register(HolderRow(side.name, "fake", side.size, 0, kinds=side.kinds, instance=instance))
         if answer == "ok":
             side.instance, side.lease_until = instance, self.now + LIMITS.lease_s * SAFE
             side.state.fenced()

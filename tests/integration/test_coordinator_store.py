@@ -11,7 +11,8 @@ import asyncpg
 import pytest
 
 import services.gpu_coordinator
-from services.gpu_coordinator.device import host_device, register
+from services.gpu_coordinator.device import found
+from services.gpu_coordinator.holders import PostgresHolders
 from services.gpu_coordinator.repository import PostgresTaskStore
 from services.gpu_coordinator.settings import Settings
 from shared.errors import Invalid
@@ -70,7 +71,7 @@ async def test_text_that_no_database_takes_is_the_senders_fault(store: PostgresT
 
 async def test_the_device_is_registered_once(pool: postgres.Pool) -> None:
     for _ in range(2):
-        await register(pool, host_device())
+        await PostgresHolders(pool).add_device(found("cpu")[0].device)
     rows = await pool.fetch("SELECT * FROM device")
     assert len(rows) == 1 and rows[0]["kind"] == "cpu" and rows[0]["memory_total_bytes"] > 2**28
 

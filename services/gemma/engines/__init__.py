@@ -47,6 +47,16 @@ class Piece:
     """Tokens of the answer so far."""
 
 
+class Ruler(Protocol):
+    """What a prompt is cut to."""
+
+    capabilities: Capabilities
+
+    def length(self, turns: Sequence[Turn]) -> int:
+        """Tokens of the whole prompt."""
+        ...
+
+
 class LanguageEngine(Protocol):
     """Blocking, one answer at a time, used by one thread."""
 
@@ -63,8 +73,8 @@ class LanguageEngine(Protocol):
         """Tokens of the whole prompt."""
         ...
 
-    def write(self, turns: Sequence[Turn], sampling: Sampling) -> Iterator[Piece]:
-        """The answer as it comes; closing the iterator stops the model. Raises TooLarge."""
+    def write(self, turns: Sequence[Turn], sampling: Sampling, so_far: str = "") -> Iterator[Piece]:
+        """The answer as it comes, after what there is of it; closing the iterator stops the model. Raises TooLarge."""
         ...
 
     def close(self) -> None:

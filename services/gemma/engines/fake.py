@@ -23,9 +23,10 @@ class FakeLanguage:
     def length(self, turns: Sequence[Turn]) -> int:
         return sum(len(turn.content.split()) for turn in turns)
 
-    def write(self, turns: Sequence[Turn], sampling: Sampling) -> Iterator[Piece]:
+    def write(self, turns: Sequence[Turn], sampling: Sampling, so_far: str = "") -> Iterator[Piece]:
         told = " ".join(turn.content for turn in turns).split()
-        for written, word in enumerate(["Told:", *told][: sampling.max_tokens], start=1):
+        words = ["Told:", *told][len(so_far.split()) :]
+        for written, word in enumerate(words[: sampling.max_tokens], start=1):
             yield Piece(f"{word} ", written)
 
     def close(self) -> None:

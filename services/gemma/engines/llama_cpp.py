@@ -57,8 +57,8 @@ class LlamaCpp:
     def length(self, turns: Sequence[Turn]) -> int:
         return len(self._prompt(turns))
 
-    def write(self, turns: Sequence[Turn], sampling: Sampling) -> Iterator[Piece]:
-        prompt = self._prompt(turns)
+    def write(self, turns: Sequence[Turn], sampling: Sampling, so_far: str = "") -> Iterator[Piece]:
+        prompt = self._prompt(turns) + (self._tokens(so_far, False) if so_far else [])
         room = self.capabilities.context_tokens - len(prompt)
         if room < 1:
             raise TooLarge(f"{len(prompt)} tokens do not fit in the {self.capabilities.context_tokens} of the model.")

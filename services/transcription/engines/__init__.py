@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -79,4 +80,7 @@ class Diarizer(Protocol):
         num_speakers: int | None = None,
         min_speakers: int | None = None,
         max_speakers: int | None = None,
-    ) -> list[Turn]: ...
+        breathe: Callable[[], None] = lambda: None,
+    ) -> list[Turn]:
+        """`breathe` is called again and again; it may wait, and what it raises ends the work."""
+        ...

@@ -8,7 +8,7 @@ The two networks come from `scripts/export_diarizer.py`; figures are in `models/
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import permutations
 from typing import Any
@@ -76,27 +76,29 @@ class OnnxSpeakers:
         num_speakers: int | None = None,
         min_speakers: int | None = None,
         max_speakers: int | None = None,
+        breathe: Callable[[], None] = lambda: None,
     ) -> list[Turn]:
         least, most = num_speakers or min_speakers or 1, num_speakers or max_speakers or 20
-        active = self._local_speakers(sound)
-        voices = list(self._voices(sound, active))
+        active = self._local_speakers(sound, breathe)
+        voices = list(self._voices(sound, active, breathe))
         if not voices:
             return _turns(np.asarray(active.any(axis=2, keepdims=True)), np.zeros((len(active), 1), dtype=np.int64))
         labels = clustered(voices, least, most)
         centres = _centres(voices, labels)
         return _turns(active, _globally(active, voices, centres))
 
-    def _local_speakers(self, sound: Sound) -> Active:
-        windows = _windows(sound)
-        found = [
-            self._segmentation.run(None, {"sound": np.stack(windows[at : at + BATCH])[:, None]})[0].argmax(axis=2)
-            for at in range(0, len(windows), BATCH)
-        ]
+    def _local_speakers(self, sound: Sound, breathe: Callable[[], None]) -> Active:
+        windows, found = _windows(sound), []
+        for at in range(0, len(windows), BATCH):
+            breathe()
+            batch = np.stack(windows[at : at + BATCH])[:, None]
+            found.append(self._segmentation.run(None, {"sound": batch})[0].argmax(axis=2))
         return np.asarray(POWERSET[np.concatenate(found)])
 
-    def _voices(self, sound: Sound, active: Active) -> Iterator[Voice]:
+    def _voices(self, sound: Sound, active: Active, breathe: Callable[[], None]) -> Iterator[Voice]:
         """Of each local speaker where it talks alone."""
         for window, frames in enumerate(active):
+            breathe()
             begin = window * STEP_FRAMES * FRAME
             for local in range(frames.shape[1]):
                 alone = frames[:, local] & (frames.sum(axis=1) == 1)

@@ -140,16 +140,6 @@ async def test_events_carry_ids_and_end(ask: Ask) -> None:
     assert over.status_code == 204 and over.content == b""
 
 
-async def test_the_machine_is_told(ask: Ask) -> None:
-    await submit(ask)
-    await submit(ask, task_class="interactive")
-    await claim(ask)
-    status = (await ask("GET", "/gpu/status")).json()
-    assert status["queue"] == {"interactive": 0, "background": 1} and status["running"] == 1
-    device = status["devices"][0]
-    assert device["kind"] == "cpu" and 0 < device["memory_free_bytes"] <= device["memory_total_bytes"]
-
-
 async def test_a_deleted_owner(ask: Ask) -> None:
     task = await submit(ask)
     assert (await ask("DELETE", f"/queue/owner/{ANNA}")).status_code == 204

@@ -72,7 +72,7 @@ async def test_a_ring_between_looking_and_waiting_is_heard(queue: Queue, tasks: 
     """The task comes while the store is just answering that there is none."""
     look, came = tasks.claim, False
 
-    async def slow(kinds: list[str], worker: str) -> Task | None:
+    async def slow(kinds: list[str], worker: str, by: object = None) -> Task | None:
         nonlocal came
         found = await look(kinds, worker)
         if not came:
