@@ -1,4 +1,4 @@
-"""`nemo`: up, down, status, logs, doctor, demo, models, run."""
+"""`nemo`: up, down, status, gpu, logs, doctor, demo, models, run."""
 
 from __future__ import annotations
 
@@ -39,6 +39,9 @@ def parser() -> argparse.ArgumentParser:
 
     commands.add_parser("down", help="stop it").set_defaults(run=_down)
     commands.add_parser("status", help="how each service is").set_defaults(run=_status)
+    gpu = commands.add_parser("gpu", help="who holds the memory of the GPU (or the host), live; Ctrl-C ends it")
+    gpu.add_argument("--once", action="store_true", help="print one picture and end")
+    gpu.set_defaults(run=_gpu)
     commands.add_parser("doctor", help="what is wrong and what to do").set_defaults(run=_doctor)
 
     logs = commands.add_parser("logs", help="what the services wrote")
@@ -86,6 +89,12 @@ def _status(arguments: argparse.Namespace) -> int:
     from services.cli import look
 
     return look.status(ServiceSettings())
+
+
+def _gpu(arguments: argparse.Namespace) -> int:
+    from services.cli import gpu
+
+    return gpu.run(ServiceSettings(), once=arguments.once)
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

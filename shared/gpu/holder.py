@@ -113,6 +113,11 @@ class Holder:
         return self._state.ready and self._now() < self._lease_until
 
     @property
+    def holds(self) -> bool:
+        """The memory is taken, whether or not it may be used."""
+        return self._state.phase != "parked"
+
+    @property
     def turn(self) -> bool:
         """Background work may compute."""
         return self._state.turn and self._now() < self._lease_until

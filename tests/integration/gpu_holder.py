@@ -1,6 +1,6 @@
 """A holder as a process of its own: the real supervisor, the real worker, a model of the fake device.
 
-    python -m tests.integration.gpu_holder <name> <device file> <bytes>
+    python -m tests.integration.gpu_holder <name> <device file> <bytes> [<bytes it really takes>] [deaf]
 
 Takes lines of JSON: {"id", "tokens", "seconds"} is a chat of so many tokens; it answers with lines of JSON.
 """
@@ -73,13 +73,13 @@ def say(message: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-async def main(name: str, device: str, size: int) -> None:
+async def main(name: str, device: str, size: int, really: int, *, deaf: bool) -> None:
     settings = ServiceSettings()
     identity = ServiceIdentity.from_settings(name, settings)
-    model = ModelChild("shared.gpu.fake:open_model", {"device_file": device, "bytes": size}, name=name)
-    model.used_bytes = lambda: size if model.alive and holder.ready else 0  # type: ignore[method-assign]
+    model = ModelChild("shared.gpu.fake:open_model", {"device_file": device, "bytes": really}, name=name)
+    model.used_bytes = lambda: really if model.alive and holder.holds else 0  # type: ignore[method-assign]
     async with CoordinatorClient(settings, identity) as client:
-        events = RedisStore(settings.redis_dsn())
+        events = None if deaf else RedisStore(settings.redis_dsn())
         kinds = ["speech"] if name == "transcription" else []
         holder = Holder(name, client, model, bytes_resident=size, kinds=kinds, device_kind="fake", events=events)
         speech = Speech(holder, model, settings.data_dir)
@@ -98,4 +98,5 @@ async def main(name: str, device: str, size: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+    sizes = [int(each) for each in sys.argv[3:] if each.isdigit()]
+    asyncio.run(main(sys.argv[1], sys.argv[2], sizes[0], sizes[-1], deaf="deaf" in sys.argv))

@@ -32,11 +32,11 @@ QUICK = {
 class HolderProcess:
     """One supervisor with its model's process; ask it for chats."""
 
-    def __init__(self, house: GpuHouse, name: str, size: int) -> None:
+    def __init__(self, house: GpuHouse, name: str, size: int, *more: str) -> None:
         self.name = name
         log = (house.folder / f"{name}.log").open("ab")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.integration.gpu_holder", name, str(house.device.path), str(size)],
+            [sys.executable, "-m", "tests.integration.gpu_holder", name, str(house.device.path), str(size), *more],
             cwd=ROOT, env=house.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
         )  # fmt: skip
         self._answers: dict[int, dict[str, Any]] = {}
@@ -91,8 +91,8 @@ class GpuHouse(House):
         )
         self.holders: list[HolderProcess] = []
 
-    def holder(self, name: str, size: int = 6 * GB) -> HolderProcess:
-        made = HolderProcess(self, name, size)
+    def holder(self, name: str, size: int = 6 * GB, *more: str) -> HolderProcess:
+        made = HolderProcess(self, name, size, *more)
         self.holders.append(made)
         return made
 
@@ -103,6 +103,16 @@ class GpuHouse(House):
             [sys.executable, "-m", "services", "run", "gpu-coordinator"],
             cwd=ROOT, env=self.environment | {"GPU_COORDINATOR_PORT": str(port)}, stdout=log, stderr=log,
         )  # fmt: skip
+
+    def freeze(self, name: str) -> None:
+        self._running[name].send_signal(signal.SIGSTOP)
+
+    def thaw(self, name: str) -> None:
+        self._running[name].send_signal(signal.SIGCONT)
+
+    def borrow(self, other: GpuHouse) -> None:
+        """Speak with the other's keys."""
+        self._identity = other._identity
 
     def submit(self, parts: int = 10, seconds: float = 0.05, key: str | None = None) -> str:
         body = {"kind": "speech", "payload": {"parts": parts, "seconds": seconds}, "idempotency_key": key}

@@ -104,7 +104,7 @@ async def test_other_kinds_do_not_wake(queue: Queue, tasks: FlakyTasks) -> None:
     looks = 0
     look = tasks.claim
 
-    async def counted(kinds: list[str], worker: str) -> Task | None:
+    async def counted(kinds: list[str], worker: str, by: object = None) -> Task | None:
         nonlocal looks
         looks += 1
         return await look(kinds, worker)
