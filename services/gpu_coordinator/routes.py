@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi import Path as PathParam
@@ -138,7 +138,7 @@ async def register(holder_id: HolderId, request: RegisterHolder, caller: FromSer
     )
     row = await state.holders.register(wanted)
     state.bell.ring_topic(f"gpu {row.device_id}")
-    return holder_of(row, row.heartbeat, state.limits.lease_s)
+    return _answer(state, row, row.heartbeat)
 
 
 @router.post("/gpu/holders/{holder_id}/sync")
@@ -147,7 +147,13 @@ async def sync(holder_id: HolderId, device_id: str, request: SyncHolder, caller:
     state = http.app.state
     said = Said(**request.model_dump())
     row, now = await state.holders.sync(device_id, holder_id, said)
-    return holder_of(row, now, state.limits.lease_s)
+    return _answer(state, row, now)
+
+
+def _answer(state: Any, row: HolderRow, now: float) -> Holder:
+    sizes = {each.device_id: each.memory_total - each.reserve for each in state.devices}
+    fits = row.bytes_resident <= sizes.get(row.device_id, row.bytes_resident)
+    return holder_of(row, now, state.limits.lease_s).model_copy(update={"fits": fits})
 
 
 def _device_for(request: RegisterHolder, devices: Sequence[Device]) -> str:

@@ -19,7 +19,7 @@ from fastapi import FastAPI
 
 from shared.auth.principal import ALL_SCOPES, Caller, Principal
 from shared.auth.tokens import require_timely, well_formed_header
-from shared.errors import Unauthenticated, StorageFailed
+from shared.errors import StorageFailed, Unauthenticated
 from shared.settings import SERVICE_PORTS, ServiceSettings
 from shared.storage.redis import Store
 

@@ -174,6 +174,9 @@ class Holder:
             row = self._state.row
             if row is not None and row.failures > 1 and row.observed == "parked":
                 raise ModelNotReady(f"The model cannot be loaded ({row.why or 'see the log'}).", retry_after_s=30)
+            if row is not None and not row.fits:
+                need = row.bytes_resident / 1e9
+                raise ModelNotReady(f"The model needs {need:.1f} GB, more than the device has; choose a smaller one.")
             left_s = deadline - self._now()
             if left_s <= 0:
                 raise ModelNotReady(self._why or "The model waits for memory.", retry_after_s=10)

@@ -78,6 +78,8 @@ class Holder(Wire):
     why: str | None = None
     """The reason of its state, for a reader."""
     failures: int = 0
+    fits: bool = True
+    """False: the device could not hold it even alone."""
     wake_ms: float | None = None
     """How long waking took of late (the slowest of the last ones)."""
 

@@ -58,18 +58,18 @@ class HolderProcess:
         self.process.stdin.flush()
         return number
 
-    def answer(self, number: int, most_s: float = 30) -> dict[str, Any]:
-        deadline = time.monotonic() + most_s
+    def answer(self, number: int, within_s: float = 30) -> dict[str, Any]:
+        deadline = time.monotonic() + within_s
         while number not in self._answers:
             try:
                 found = self._news.get(timeout=max(0.01, deadline - time.monotonic()))
             except queue.Empty:
-                raise AssertionError(f"{self.name} did not answer within {most_s} s") from None
+                raise AssertionError(f"{self.name} did not answer within {within_s} s") from None
             self._answers[found["id"]] = found
         return self._answers[number]
 
-    def chat(self, most_s: float = 30, **ask: Any) -> dict[str, Any]:
-        return self.answer(self.ask(**ask), most_s)
+    def chat(self, **ask: Any) -> dict[str, Any]:
+        return self.answer(self.ask(**ask))
 
     def model_pid(self) -> int | None:
         pid: int | None = self.chat(do="pid")["pid"]
