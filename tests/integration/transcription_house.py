@@ -42,10 +42,12 @@ class Caller(httpx.Auth):
 class House:
     """Processes that can be killed and started again one by one."""
 
+    services: tuple[str, ...] = SERVICES
+
     def __init__(self, folder: Path, database_url: str, redis_url: str, **extra: str) -> None:
         self.folder = folder
-        first = free_ports(len(SERVICES))
-        self.ports = {name: first + at for at, name in enumerate(SERVICES)}
+        first = free_ports(len(self.services))
+        self.ports = {name: first + at for at, name in enumerate(self.services)}
         for name in SERVICE_PORTS:
             generate_key(folder / "secrets" / "service_keys", name)
         self.environment = {
@@ -60,7 +62,7 @@ class House:
             "GPU_COORDINATOR_RETRY_BASE_S": "0.5",
             "TRANSCRIPTION_CHUNK_S": "20",
             **{f"{name.upper().replace('-', '_')}_PORT": str(port) for name, port in self.ports.items()},
-            **{f"{name.upper().replace('-', '_')}_URL": self.url(name) for name in SERVICES},
+            **{f"{name.upper().replace('-', '_')}_URL": self.url(name) for name in self.services},
             **extra,
         }
         settings = ServiceSettings(data_dir=folder)
@@ -71,7 +73,7 @@ class House:
         return f"http://127.0.0.1:{self.ports[name]}"
 
     def start(self, *names: str) -> None:
-        for name in names or SERVICES:
+        for name in names or self.services:
             with (self.folder / f"{name}.log").open("ab") as log:
                 self._running[name] = subprocess.Popen(
                     [sys.executable, "-m", "services", "run", name],
@@ -80,7 +82,7 @@ class House:
                     stdout=log,
                     stderr=log,
                 )
-        for name in names or SERVICES:
+        for name in names or self.services:
             self.wait_ready(name)
 
     def wait_ready(self, name: str) -> None:
