@@ -162,11 +162,10 @@ def is_free(view: View, holder: HolderRow) -> bool | None:
 
 
 def _physical(holder: HolderRow) -> int:
-    if holder.observed in HOLDS_NOTHING:
+    """What it is known to use. Of one that is being killed nothing is known, and a guess would cover for another."""
+    if holder.observed in HOLDS_NOTHING or holder.observed in ("fencing", "unknown"):
         return holder.bytes_parked
-    if holder.observed == "resident":
-        return max(holder.used_bytes, holder.bytes_parked)
-    return holder.reserved  # on its way: anything up to its budget
+    return max(holder.used_bytes, holder.bytes_parked)
 
 
 @dataclass(frozen=True)
