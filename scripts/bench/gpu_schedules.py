@@ -3,8 +3,8 @@
 
     python scripts/bench/gpu_schedules.py [--count 20000] [--processes 2]
 
-Each schedule is 120 events and then calm; it ends when everything that was accepted is served. A rule of the design that
-breaks is counted by its name (P1 to P14). See tests/gpu_world.py for what is real in it and what is not.
+Each schedule is 120 events and then calm; it ends when everything that was accepted is served. A broken rule of the
+design is counted by its name (P1 to P14). See tests/gpu_world.py for what is real in it and what is not.
 """
 
 from __future__ import annotations

@@ -57,7 +57,9 @@ def create_app(
         store = RedisStore(settings.redis_dsn())
         await postgres.migrate(pool, NAME, Path(__file__).parent / "migrations")
         app.state.queue = Queue(PostgresTaskStore(pool, settings), store, bell, settings, app.state.metrics)
-        app.state.holders = holders = PostgresHolders(pool, settings.holder_lease_s)
+        app.state.holders = holders = PostgresHolders(
+            pool, settings.holder_lease_s, lambda device_id: bell.ring_topic(f"gpu {device_id}")
+        )
         app.state.bell, who = bell, new_id("gpu")
         probes = devices.found(settings.devices, settings.node)
         for probe in probes:

@@ -64,9 +64,10 @@ class Arbiter:
         reading = asyncio.create_task(self._read())
         try:
             while True:  # what rings between two turns of the loop, the look that follows sees
+                began = time.monotonic()
                 with self._bell.listening(f"gpu {self.device_id}", *self._kinds) as ear:
                     await ear.wait(await self._safely())
-                await asyncio.sleep(BREATH_S)
+                await asyncio.sleep(max(0.0, BREATH_S - (time.monotonic() - began)))
         finally:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)

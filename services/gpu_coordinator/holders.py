@@ -7,7 +7,7 @@ is written where its version is still the one that was read, and by a leader onl
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -171,8 +171,11 @@ def _outcome(old: HolderRow, new: HolderRow) -> str | None:
 class PostgresHolders:
     """One row a holder, one writer at a time."""
 
-    def __init__(self, pool: Pool, lease_s: float = Limits.lease_s) -> None:
-        self._pool = pool
+    def __init__(
+        self, pool: Pool, lease_s: float = Limits.lease_s, ring: Callable[[str], None] = lambda _device: None
+    ) -> None:
+        """`ring`: told the device where something changed here, which is sooner than the database's own ring."""
+        self._pool, self._ring = pool, ring
         self._beat_s = lease_s * BEAT
 
     async def add_device(self, device: Device) -> None:
@@ -250,6 +253,8 @@ class PostgresHolders:
                 _WRITE, row.device_id, row.holder_id, version, leader_epoch, m.ring, m.what, m.why, m.received, m.done,
                 m.free, m.outcome, *(_stored(getattr(row, name)) for name in _OWN),
             )  # fmt: skip
+        if found is not None and m.ring:
+            self._ring(row.device_id)
         return found is not None
 
     async def lead(self, device_id: str, who: str, lease_s: float) -> int | None:

@@ -360,7 +360,8 @@ class Holder:
             self._work.cancel()
             await asyncio.gather(self._work, return_exceptions=True)
             self._work = None
-        log.warning("the model's process is killed", extra={"holder": self.name, "why": why})
+        if self.model.alive:
+            log.warning("the model's process is killed", extra={"holder": self.name, "why": why})
         await self.model.kill()
         self._used_bytes = 0
         self._state.parked()
