@@ -220,24 +220,31 @@ def compared(what: str, told: dict[str, list[list[float]]]) -> list[Figure]:
 
 
 async def crowd(args: Any, settings: Any, client: Any, connection: Any) -> Figure:
-    """Requesters of as many models, all at once, again and again."""
+    """Many requesters of some models, all at once, again and again; a model that nobody uses is let go at once."""
     async with AsyncExitStack() as stack:
         models = [
             await stack.enter_async_context(holder(settings, client, f"crowd-{number}", FIT, 0.0))
-            for number in range(args.requesters)
+            for number in range(args.models)
         ]
         since = await connection.fetchval("SELECT coalesce(max(swap_id), 0) FROM swap_log")
 
         async def ask(one: Holder) -> list[float]:
-            return [await granted_ms(one) for _ in range(5)]
+            took = []
+            for _ in range(20):
+                took.append(await granted_ms(one))
+                await parked(one)
+            return took
 
-        grants = [ms for each in await asyncio.gather(*(ask(one) for one in models)) for ms in each]
+        crowd = (ask(models[number % len(models)]) for number in range(args.requesters))
+        grants = [ms for each in await asyncio.gather(*crowd) for ms in each]
         rows = await connection.fetch(
-            "SELECT received_ms FROM swap_log WHERE swap_id > $1 AND received_ms IS NOT NULL AND what = 'wake'", since
+            "SELECT received_ms FROM swap_log WHERE swap_id > $1 AND received_ms IS NOT NULL"
+            " AND what IN ('wake', 'park')",
+            since,
         )
     acks = [row["received_ms"] for row in rows]
     return Figure(
-        f"received-ack under {args.requesters} concurrent requesters, p99 in ms",
+        f"received-ack under {args.requesters} concurrent requesters of {args.models} models, p99 in ms",
         round(p(acks, 0.99), 1),
         "below 100",
         f"p50 {p(acks, 0.5):.1f} ms over {len(acks)} commands; to the grant p50 {p(grants, 0.5):.0f} ms,"
@@ -250,6 +257,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--requests", type=int, default=40)
     parser.add_argument("--requesters", type=int, default=50)
+    parser.add_argument("--models", type=int, default=5)
     tell(asyncio.run(run(parser.parse_args())))
 
 

@@ -30,7 +30,7 @@ BUSY_READ_S = 0.1
 """Seconds between readings of the device while nothing moves, and while something does."""
 MIRROR_S = 300.0
 BREATH_S = 0.005
-"""However often it rings, others have their turn."""
+"""However often it rings, holders have half of the time: they are what is waited for."""
 ROUNDS = 8
 """Decisions in a row before others get their turn."""
 
@@ -66,8 +66,10 @@ class Arbiter:
             while True:  # what rings between two turns of the loop, the look that follows sees
                 began = time.monotonic()
                 with self._bell.listening(f"gpu {self.device_id}", *self._kinds) as ear:
-                    await ear.wait(await self._safely())
-                await asyncio.sleep(max(0.0, BREATH_S - (time.monotonic() - began)))
+                    most_s = await self._safely()
+                    looked = time.monotonic()
+                    await ear.wait(most_s)
+                await asyncio.sleep(max(0.0, looked + max(BREATH_S, looked - began) - time.monotonic()))
         finally:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)

@@ -179,6 +179,7 @@ class Said:
     wants: TaskClass | None = None
     idle: bool = False
     error: str | None = None
+    received: int = 0
 
 
 def heard(row: HolderRow, said: Said, now: float) -> HolderRow:
@@ -192,6 +193,8 @@ def heard(row: HolderRow, said: Said, now: float) -> HolderRow:
             row, instance=None, observed="fencing" if held else "parked", desired="parked", turn=False, wants=None,
             wants_since=None, done_epoch=row.epoch, done_at=now, deadline=None, why="its service ended",
         )  # fmt: skip
+    if said.received == row.epoch:
+        row = replace(row, acked_epoch=row.epoch)
     if said.epoch != row.epoch:
         return row
     row = replace(row, acked_epoch=row.epoch)

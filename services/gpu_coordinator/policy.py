@@ -1,7 +1,7 @@
 """What happens next on one device: a pure function of what is known of it.
 
-Interactive work goes before background; whoever fits stays; the least is parked that is needed. One change of residence
-at a time, so that what the device shows can be put down to it.
+Interactive work goes before background; whoever fits stays; the least is parked that is needed. One model leaves at a
+time and none loads meanwhile, so that what the device shows can be put down to it.
 """
 
 from __future__ import annotations
@@ -39,8 +39,11 @@ def decide(view: View, limits: Limits) -> list[Change]:
         if change.holder_id not in told:
             changes.append(change)
             told.add(change.holder_id)
-    if not any(each.observed in MOVING for each in view.holders) and not any(each.command for each in changes):
-        changes += [each for each in _residence(view, limits) if each.holder_id not in told][:1]
+    moving = {each.observed for each in view.holders} & MOVING
+    if moving <= {"waking"} and not any(each.command for each in changes):
+        first = [each for each in _residence(view, limits) if each.holder_id not in told][:1]
+        # What fits may load beside others that load; whoever leaves does so alone, or nobody could tell what it freed.
+        changes += [each for each in first if each.command == "wake" or not moving]
     return changes
 
 

@@ -101,7 +101,7 @@ class Holder:
         self._again_s = AGAIN_S[0]
         self._why: str | None = "The coordinator has not answered yet."
         self._told_epoch: tuple[int, str] = (0, "")
-        self._used_bytes = 0
+        self._used_bytes = self._received = 0
         self._idle_s, self._warm = idle_s, warm
         self._used_at = asyncio.get_running_loop().time()
         self._beside: set[asyncio.Task[None]] = set()
@@ -271,6 +271,7 @@ class Holder:
     async def _register(self) -> None:
         instance, asked = new_id("ins"), self._now()
         row = await self._client.register(self.name, self._register_as.model_copy(update={"instance": instance}))
+        self._received = 0
         self._instance, self._device_id, self._lease_s = instance, row.device_id, row.lease_s
         self._lease_until = asked + row.lease_s * SAFE
         self._state.fenced()
@@ -286,7 +287,7 @@ class Holder:
         said = SyncHolder(
             instance=self._instance, epoch=epoch, phase=phase, used_bytes=self._used_bytes,
             wants="interactive" if self._waiting else "background" if self._warm else None, error=self._state.error,
-            idle=self._idle(),
+            idle=self._idle(), received=self._received,
         )  # fmt: skip
         async with asyncio.timeout(max(0.05, self._lease_until - asked)):
             answer = await self._client.sync(self.name, self._device_id, said)
@@ -409,7 +410,11 @@ class Holder:
         """What is bare or unknown means: go and read your row. What is for another or old means nothing."""
         command = command_of(message)
         row = self._state.row
-        if command is None or row is None or (command.device == self._device_id and command.epoch >= row.epoch):
+        if command is None or row is None:
+            self._ring()
+        elif command.device == self._device_id and command.epoch >= row.epoch:
+            if command.instance == self._instance:
+                self._received = command.epoch
             self._ring()
 
     def _reply(self, phase: str) -> None:

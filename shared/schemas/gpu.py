@@ -41,6 +41,8 @@ class SyncHolder(Request):
     instance: Instance
     epoch: Annotated[int, Field(ge=0, le=2**62)]
     """The last command that was read."""
+    received: Annotated[int, Field(ge=0, le=2**62)] = 0
+    """The newest command that was heard of over Redis and is about to be read."""
     phase: Phase
     used_bytes: Bytes = 0
     wants: TaskClass | None = None
