@@ -184,15 +184,15 @@ async def in_rounds(args: Any, settings: Any, client: Any, store: Any, connectio
     big = int((device.memory_total_bytes - device.reserve_bytes) * MUST_TURN)
     told: dict[str, list[list[float]]] = {"free": [], "turns": [], "redis": [], "commit": []}
     for number in range(args.rounds):
-        async with holder(settings, client, f"alone-{number}", FIT, 0.0) as alone:
+        async with holder(settings, client, f"gemma-alone-{number}", FIT, 0.0) as alone:
             grants = []
             for _ in range(args.requests):
                 grants.append(await granted_ms(alone))
                 await parked(alone)
             told["free"].append(grants)
         async with (
-            holder(settings, client, f"left-{number}", big, -1) as left,
-            holder(settings, client, f"right-{number}", big, -1) as right,
+            holder(settings, client, f"gemma-left-{number}", big, -1) as left,
+            holder(settings, client, f"gemma-right-{number}", big, -1) as right,
         ):
             told["turns"].append([await granted_ms(each) for _ in range(args.requests // 2) for each in (left, right)])
         told["redis"].append(await redis_ms(store, 200))
@@ -223,7 +223,7 @@ async def crowd(args: Any, settings: Any, client: Any, connection: Any) -> Figur
     """Many requesters of some models, all at once, again and again; a model that nobody uses is let go at once."""
     async with AsyncExitStack() as stack:
         models = [
-            await stack.enter_async_context(holder(settings, client, f"crowd-{number}", FIT, 0.0))
+            await stack.enter_async_context(holder(settings, client, f"gemma-crowd-{number}", FIT, 0.0))
             for number in range(args.models)
         ]
         since = await connection.fetchval("SELECT coalesce(max(swap_id), 0) FROM swap_log")

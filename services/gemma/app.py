@@ -14,8 +14,9 @@ from services.gemma.settings import Settings
 from shared.clients.gpu_coordinator import CoordinatorClient
 from shared.clients.rag import RagClient
 from shared.gpu.holder import Holder
-from shared.gpu.supervisor import ModelChild, gpu_bytes, resident_bytes
+from shared.gpu.supervisor import PARKED_BYTES, ModelChild, gpu_bytes, resident_bytes
 from shared.lifecycle import background
+from shared.schemas.gpu import DeviceKind
 from shared.service import create_service
 from shared.storage.redis import RedisStore
 
@@ -34,12 +35,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             events = RedisStore(settings.redis_dsn())
             stack.push_async_callback(events.close)
             child = _child(settings)
+            kind: DeviceKind = "cuda" if settings.gpu_layers else "cpu"
             holder = Holder(
                 NAME,
                 coordinator,
                 child,
                 bytes_resident=settings.budget_bytes or budget_bytes(settings),
-                device_kind="cuda" if settings.gpu_layers else "cpu",
+                bytes_parked=PARKED_BYTES[kind],
+                device_kind=kind,
                 device_id=settings.gpu_device or None,
                 events=events,
                 idle_s=settings.idle_unload_s,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any
 
@@ -15,7 +16,8 @@ from services.gpu_coordinator.ledger import HolderRow, Said
 from services.gpu_coordinator.repository import TERMINAL
 from services.gpu_coordinator.service import Queue, job_of, version_of
 from shared.auth.dependencies import ForUser, FromService
-from shared.errors import NotFound
+from shared.auth.principal import Caller
+from shared.errors import Forbidden, NotFound
 from shared.schemas.coordinator import ClaimTask, FinishTask, Job, Name, ReportTask, SubmitTask, Task, TaskState
 from shared.schemas.gpu import GpuStatus, Holder, RegisterHolder, SyncHolder
 from shared.schemas.wire import Page, page_of
@@ -127,6 +129,7 @@ async def retry(job_id: str, queue: TheQueue, user: ForUser) -> Job:
 @router.post("/gpu/holders/{holder_id}/register")
 async def register(holder_id: HolderId, request: RegisterHolder, caller: FromService, http: Request) -> Holder:
     """A supervisor that starts anew. 404 where there is no such device here, 422 where it cannot ever fit."""
+    require_own(caller, holder_id)
     state = http.app.state
     wanted = HolderRow(
         holder_id,
@@ -144,6 +147,7 @@ async def register(holder_id: HolderId, request: RegisterHolder, caller: FromSer
 @router.post("/gpu/holders/{holder_id}/sync")
 async def sync(holder_id: HolderId, device_id: str, request: SyncHolder, caller: FromService, http: Request) -> Holder:
     """409 `stale_instance`: let go of the memory and register anew."""
+    require_own(caller, holder_id)
     state = http.app.state
     said = Said(**request.model_dump())
     row, now = await state.holders.sync(device_id, holder_id, said)
@@ -154,6 +158,12 @@ def _answer(state: Any, row: HolderRow, now: float) -> Holder:
     sizes = {each.device_id: each.memory_total - each.reserve for each in state.devices}
     fits = row.bytes_resident <= sizes.get(row.device_id, row.bytes_resident)
     return holder_of(row, now, state.limits.lease_s).model_copy(update={"fits": fits})
+
+
+def require_own(caller: Caller, holder_id: str) -> None:
+    """A service speaks for its own models only: `gemma`, `gemma-2`. Raises Forbidden."""
+    if holder_id != caller.service and not holder_id.startswith(f"{caller.service}-"):
+        raise Forbidden("A service can hold its own models only.")
 
 
 def _device_for(request: RegisterHolder, devices: Sequence[Device]) -> str:
@@ -205,7 +215,8 @@ async def _pictures(queue: Queue, caller: FromService, http: Request) -> AsyncIt
                 exclude={"devices": {"__all__": {"seen_at"}}}
             )
             if picture != last:
-                yield f"id: {hash(picture) & 0xFFFFFFFF:08x}\nevent: status\ndata: {picture}\n\n".encode()
+                number = hashlib.sha256(picture.encode()).hexdigest()[:16]
+                yield f"id: {number}\nevent: status\ndata: {picture}\n\n".encode()
                 last, quiet_s = picture, 0.0
             elif quiet_s >= PING_S:
                 yield b": ping\n\n"

@@ -24,9 +24,10 @@ from shared.clients.gpu_coordinator import CoordinatorClient
 from shared.clients.rag import RagClient
 from shared.errors import Invalid, ModelNotReady
 from shared.gpu.holder import Holder
-from shared.gpu.supervisor import ModelChild, gpu_bytes, resident_bytes
+from shared.gpu.supervisor import PARKED_BYTES, ModelChild, gpu_bytes, resident_bytes
 from shared.gpu.worker import TaskWorker
 from shared.lifecycle import background
+from shared.schemas.gpu import DeviceKind
 from shared.schemas.ids import new_id
 from shared.service import create_service
 from shared.settings import require_secret
@@ -53,13 +54,15 @@ def create_app(settings: Settings | None = None, *, diarizer: Diarizer | None = 
             events = RedisStore(settings.redis_dsn())
             stack.push_async_callback(events.close)
             child = _child(settings)
+            kind: DeviceKind = "cuda" if settings.device == "cuda" else "cpu"
             holder = Holder(
                 NAME,
                 client,
                 child,
                 bytes_resident=settings.budget_bytes or budget_bytes(settings),
                 kinds=[TRANSCRIBE],
-                device_kind="cuda" if settings.device == "cuda" else "cpu",
+                bytes_parked=PARKED_BYTES[kind],
+                device_kind=kind,
                 device_id=settings.gpu_device or None,
                 events=events,
                 warm=True,

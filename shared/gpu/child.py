@@ -34,7 +34,8 @@ from shared.errors import ModelOutOfMemory, ProductError
 
 log = logging.getLogger(__name__)
 Calls = Mapping[str, Callable[..., Any]]
-"""What a loaded model can be asked; `close`, where there is one, lets go of everything."""
+"""What a loaded model can be asked. `park` and `wake`, where there are both, let go of the device's memory and take it
+again, with the weights kept on the host; else `close`, where there is one, lets go of everything."""
 HEAD = struct.Struct("!II")
 SILENCE_S = 12.0
 """Without a pulse for so long the supervisor is frozen or gone: the memory must not outlive its lease."""
@@ -79,6 +80,7 @@ class Child:
     def __init__(self, line: Line, opener: Callable[[Any], Calls]) -> None:
         self._line, self._opener = line, opener
         self._calls: Calls | None = None
+        self._parked = False
         self._work: queue.Queue[tuple[dict[str, Any], bytes]] = queue.Queue()
         self._stopped: set[int] = set()
 
@@ -117,8 +119,8 @@ class Child:
             return self._load(message["settings"])
         if message["do"] == "unload":
             return self._unload()
-        if self._calls is None:
-            raise RuntimeError("called before it was loaded")
+        if self._calls is None or self._parked:
+            raise RuntimeError("called while it was not loaded")
         arguments = dict(message["arguments"])
         if message.get("samples"):
             arguments[message["samples"]] = np.frombuffer(samples, dtype=np.float32)
@@ -137,10 +139,18 @@ class Child:
     def _load(self, settings: dict[str, Any]) -> Any:
         if self._calls is None:
             self._calls = self._opener(SimpleNamespace(**settings))
+        elif self._parked:
+            self._calls["wake"]()
+        self._parked = False
         facts = self._calls.get("facts")
         return facts() if facts is not None else None
 
     def _unload(self) -> None:
+        if self._calls is not None and {"park", "wake"} <= self._calls.keys():
+            self._calls["park"]()
+            self._parked = True
+            give_back()
+            return
         calls, self._calls = self._calls, None
         if calls is not None and "close" in calls:
             calls["close"]()

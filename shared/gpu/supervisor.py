@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 PULSE_S = SILENCE_S / 6
 MOST_BYTES = 256 * 1024**2
 """Of one answer; a model's process that claims more is broken."""
+PARKED_BYTES = {"cpu": 128 * 1024**2, "cuda": 768 * 1024**2}
+"""What a parked model's process still takes: its interpreter and runtime; on a GPU the context of CUDA."""
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 

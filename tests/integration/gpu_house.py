@@ -14,9 +14,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
+
+from shared.auth.service_tokens import ServiceIdentity
 from shared.gpu.fake import FakeDevice
+from shared.settings import ServiceSettings
 from tests.conftest import ROOT, free_ports
-from tests.integration.transcription_house import House
+from tests.integration.transcription_house import Caller, House
 
 GB = 10**9
 QUICK = {
@@ -113,6 +117,11 @@ class GpuHouse(House):
     def borrow(self, other: GpuHouse) -> None:
         """Speak with the other's keys."""
         self._identity = other._identity
+
+    def as_service(self, name: str) -> httpx.Client:
+        """The coordinator as that service has it."""
+        identity = ServiceIdentity.from_settings(name, ServiceSettings(data_dir=self.folder))
+        return httpx.Client(base_url=self.url("gpu-coordinator"), auth=Caller(identity, "gpu-coordinator", None))
 
     def submit(self, parts: int = 10, seconds: float = 0.05, key: str | None = None) -> str:
         body = {"kind": "speech", "payload": {"parts": parts, "seconds": seconds}, "idempotency_key": key}

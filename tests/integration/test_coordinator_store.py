@@ -112,3 +112,22 @@ async def test_four_workers_drain_a_crowd_exactly_once(store: PostgresTaskStore,
     await asyncio.gather(*(drain(f"w/{n}") for n in range(4)))
     assert len(done) == len(set(done)) == 300
     assert await pool.fetchval("SELECT count(*) FROM task_event") == 900
+
+
+async def test_a_connection_goes_back_as_it_came(pool: postgres.Pool) -> None:
+    """Sessions are not wiped between uses (ADR 10), so nobody may leave anything in one."""
+    from services.gpu_coordinator.service import Doorbell, listen
+
+    bell = Doorbell()
+    listening = asyncio.create_task(listen(pool, bell))
+    await asyncio.sleep(0.3)
+    listening.cancel()
+    await asyncio.gather(listening, return_exceptions=True)
+    held = [await pool.acquire() for _ in range(pool.get_size())]
+    for connection in held:
+        assert await connection.fetch("SELECT * FROM pg_listening_channels()") == []
+        locks = "SELECT * FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
+        assert await connection.fetch(locks) == []
+        changed = "SELECT name FROM pg_settings WHERE source = 'session'"
+        assert await connection.fetch(changed) == []
+        await pool.release(connection)

@@ -330,7 +330,7 @@ def test_a_request_while_the_model_is_leaving_is_served(house: GpuHouse) -> None
 
 def test_strangers_and_absurd_sizes_are_refused(house: GpuHouse) -> None:
     good = {"instance": "i1", "device_kind": "fake", "bytes_resident": 1}
-    with house.as_gateway("gpu-coordinator") as client:
+    with house.as_service("gemma") as client:
         for path, body, status in (
             ("/gpu/holders/gemma/register", good | {"device_id": "nowhere/cuda:9"}, 404),
             ("/gpu/holders/gemma/register", good | {"device_kind": "cuda"}, 404),
@@ -338,11 +338,13 @@ def test_strangers_and_absurd_sizes_are_refused(house: GpuHouse) -> None:
             ("/gpu/holders/gemma/register", good | {"bytes_resident": 2**60}, 422),
             ("/gpu/holders/gemma/register", good | {"device_kind": "tpu"}, 422),
             ("/gpu/holders/gemma/register", good | {"instance": "x y"}, 422),
+            ("/gpu/holders/transcription/register", good, 403),
+            ("/gpu/holders/gemmatic/register", good, 403),
             ("/gpu/holders/%2e%2e/register", good, 422),
             ("/gpu/holders/GEMMA/register", good, 422),
-            ("/gpu/holders/nobody/sync?device_id=x", {"instance": "i", "epoch": 1, "phase": "parked"}, 409),
-            ("/gpu/holders/nobody/sync?device_id=x", {"instance": "i", "epoch": -1, "phase": "parked"}, 422),
-            ("/gpu/holders/nobody/sync?device_id=x", {"instance": "i", "epoch": 1, "phase": "fencing"}, 422),
+            ("/gpu/holders/gemma/sync?device_id=x", {"instance": "i", "epoch": 1, "phase": "parked"}, 409),
+            ("/gpu/holders/gemma/sync?device_id=x", {"instance": "i", "epoch": -1, "phase": "parked"}, 422),
+            ("/gpu/holders/gemma/sync?device_id=x", {"instance": "i", "epoch": 1, "phase": "fencing"}, 422),
         ):
             answer = client.post(path, json=body)
             assert answer.status_code == status, (path, body, answer.text)

@@ -391,6 +391,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/gpu/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Gpu Events
+         * @description Server-sent events `status`: the whole picture of `/gpu/status`, now and after every change.
+         */
+        get: operations["gpu_events_gpu_events_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/gpu/status": {
         parameters: {
             query?: never;
@@ -1054,6 +1074,8 @@ export interface components {
         };
         /** DeviceStatus */
         DeviceStatus: {
+            /** Alarm */
+            alarm?: string | null;
             /** Device Id */
             device_id: string;
             /**
@@ -1061,10 +1083,24 @@ export interface components {
              * @enum {string}
              */
             kind: "cpu" | "cuda" | "fake";
+            /** Leader */
+            leader?: string | null;
             /** Memory Free Bytes */
             memory_free_bytes: number;
             /** Memory Total Bytes */
             memory_total_bytes: number;
+            /**
+             * Reserve Bytes
+             * @default 0
+             */
+            reserve_bytes: number;
+            /**
+             * Reserved Bytes
+             * @default 0
+             */
+            reserved_bytes: number;
+            /** Seen At */
+            seen_at?: string | null;
         };
         /** EditConversation */
         EditConversation: {
@@ -1155,9 +1191,13 @@ export interface components {
             /** Devices */
             devices: components["schemas"]["DeviceStatus"][];
             /** Holders */
-            holders: {
-                [key: string]: unknown;
-            }[];
+            holders: components["schemas"]["Holder"][];
+            /** Last Swaps */
+            last_swaps?: components["schemas"]["Swap"][];
+            /** Oldest Wait S */
+            oldest_wait_s?: {
+                [key: string]: number;
+            };
             /** Queue */
             queue: {
                 [key: string]: number;
@@ -1192,6 +1232,84 @@ export interface components {
             title?: string | null;
             /** Transcript Id */
             transcript_id?: string | null;
+        };
+        /**
+         * Holder
+         * @description The row: what is wanted of a holder, what it was last seen to be, and what it may use.
+         */
+        Holder: {
+            /**
+             * Acked Epoch
+             * @default 0
+             */
+            acked_epoch: number;
+            /** Bytes Parked */
+            bytes_parked: number;
+            /** Bytes Resident */
+            bytes_resident: number;
+            /** Deadline Ms */
+            deadline_ms?: number | null;
+            /**
+             * Desired
+             * @default parked
+             * @enum {string}
+             */
+            desired: "parked" | "resident";
+            /** Device Id */
+            device_id: string;
+            /**
+             * Done Epoch
+             * @default 0
+             */
+            done_epoch: number;
+            /**
+             * Epoch
+             * @default 0
+             */
+            epoch: number;
+            /**
+             * Failures
+             * @default 0
+             */
+            failures: number;
+            /**
+             * Fits
+             * @default true
+             */
+            fits: boolean;
+            /** Holder Id */
+            holder_id: string;
+            /** Instance */
+            instance: string | null;
+            /** Kinds */
+            kinds?: string[];
+            /**
+             * Lease S
+             * @default 15
+             */
+            lease_s: number;
+            /**
+             * Observed
+             * @default parked
+             * @enum {string}
+             */
+            observed: "parked" | "waking" | "resident" | "draining" | "parking" | "unknown" | "fencing" | "quarantined";
+            /**
+             * Turn
+             * @default false
+             */
+            turn: boolean;
+            /**
+             * Used Bytes
+             * @default 0
+             */
+            used_bytes: number;
+            /** Wake Ms */
+            wake_ms?: number | null;
+            /** Wants */
+            wants?: ("interactive" | "background") | null;
+            /** Why */
+            why?: string | null;
         };
         /**
          * Job
@@ -1662,6 +1780,43 @@ export interface components {
              * @enum {string}
              */
             task_class: "interactive" | "background";
+        };
+        /**
+         * Swap
+         * @description One command and how long each step took.
+         */
+        Swap: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /**
+             * Bytes
+             * @default 0
+             */
+            bytes: number;
+            /** Device Id */
+            device_id: string;
+            /** Done Ms */
+            done_ms?: number | null;
+            /** Epoch */
+            epoch: number;
+            /** Free Ms */
+            free_ms?: number | null;
+            /** Holder Id */
+            holder_id: string;
+            /** Outcome */
+            outcome?: string | null;
+            /** Received Ms */
+            received_ms?: number | null;
+            /**
+             * What
+             * @enum {string}
+             */
+            what: "wake" | "park" | "turn" | "fence";
+            /** Why */
+            why: string;
         };
         /**
          * Task
@@ -2931,6 +3086,42 @@ export interface operations {
             path: {
                 message_id: string;
             };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    gpu_events_gpu_events_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
             cookie?: never;
         };
         requestBody?: never;

@@ -75,6 +75,12 @@ async def gpu_status(user: CurrentUser, services: Services) -> GpuStatus:
     return await services.coordinator.gpu_status()
 
 
+@router.get("/gpu/events", response_class=Response)
+async def gpu_events(request: Request, user: CurrentUser, services: Services) -> Response:
+    """Server-sent events `status`: the whole picture of `/gpu/status`, now and after every change."""
+    return await relay(services.coordinator, request, user)
+
+
 @router.get("/events", response_class=Response)
 async def events(request: Request, user: CurrentUser) -> StreamingResponse:
     """Everything that happens to this user's work, as server-sent events."""

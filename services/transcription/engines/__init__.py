@@ -44,7 +44,11 @@ class Heard:
 
 
 class SpeechEngine(Protocol):
-    """Blocking; run it in a pool. Answers no segment where nobody speaks."""
+    """Blocking; lives in the model's process. Answers no segment where nobody speaks.
+
+    It may have `park()` and `wake()`, which let go of the device's memory and take it again with the weights kept on
+    the host; one without them is dropped and made anew.
+    """
 
     capabilities: Capabilities
 

@@ -44,6 +44,13 @@ class FasterWhisper:
             hotwords=True,
         )
 
+    def park(self) -> None:
+        """Of a GPU the weights go to the host's memory, which is where they come back from; on the host they go."""
+        self._model.model.unload_model(to_cpu=self._model.model.device == "cuda")
+
+    def wake(self) -> None:
+        self._model.model.load_model()
+
     def transcribe(self, sound: Sound, *, language: str | None = None, hotwords: str | None = None) -> Heard:
         found, info = self._model.transcribe(
             sound,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from services.transcription.engines import Capabilities, Heard, Sound
+from services.transcription.engines.torch_weights import PinnedWeights
 from services.transcription.settings import Settings
 from shared.schemas.ids import new_id
 from shared.schemas.transcription import Segment, Word
@@ -33,7 +34,24 @@ class Nemo:
         else:
             self._model = ASRModel.from_pretrained(settings.transcription_model, map_location=where)
         self._model.eval()
+        self._where = where
+        # Captured graphs live outside the module and would replay addresses that were given away meanwhile.
+        if where.type == "cuda" and "greedy" in self._model.cfg.decoding:
+            self._model.cfg.decoding.greedy.use_cuda_graph_decoder = False
+            self._model.change_decoding_strategy(self._model.cfg.decoding)
+        self._weights = PinnedWeights(self._model) if where.type == "cuda" else None
+        if self._weights is not None:
+            self._weights.wake(where)
         self.capabilities = Capabilities(settings.transcription_model, frozenset({"en"}), word_timestamps=True)
+
+    def park(self) -> None:
+        if self._weights is not None:
+            self._weights.park()
+
+    def wake(self) -> None:
+        """Raises torch.cuda.OutOfMemoryError, and has taken nothing then."""
+        if self._weights is not None:
+            self._weights.wake(self._where)
 
     def transcribe(self, sound: Sound, *, language: str | None = None, hotwords: str | None = None) -> Heard:
         from faster_whisper.vad import get_speech_timestamps

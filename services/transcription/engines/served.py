@@ -20,7 +20,9 @@ def open_speech(settings: Any) -> dict[str, Any]:
     """In the child: loads the engine of the settings."""
     settings.models_dir, settings.data_dir = Path(settings.models_dir), Path(settings.data_dir)
     engine: SpeechEngine = engines.load("speech", BUILTIN, settings.engine)(settings)
-    return {"facts": lambda: engine.capabilities, "transcribe": engine.transcribe, "pauses": engine.pauses}
+    calls = {"facts": lambda: engine.capabilities, "transcribe": engine.transcribe, "pauses": engine.pauses}
+    parks = {name: getattr(engine, name) for name in ("park", "wake") if hasattr(engine, name)}
+    return calls | parks
 
 
 class Speech:
