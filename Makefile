@@ -61,6 +61,15 @@ demo: ## Load a demo conversation and ask about it (the platform must be up)
 test: dev web ## Run all tests
 	@scripts/test
 
+test-torch: $(VENV)-torch/.done ## The tests that need PyTorch, in an environment of their own (a GPU is used where there is one)
+	@$(VENV)-torch/bin/python -m pytest -q --noconftest -p no:cacheprovider tests/gpu
+
+$(VENV)-torch/.done:
+	@echo "==> installing PyTorch (about 1 GB on the disk)"
+	@$(PYTHON) -m venv $(VENV)-torch
+	@$(VENV)-torch/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 numpy pytest pytest-asyncio pytest-timeout
+	@touch $@
+
 check: dev ## Lint, types, import rules, generated files
 	@scripts/check
 
@@ -68,4 +77,4 @@ bench: dev ## Measure; results go to docs/benchmarks
 	@scripts/bench/run
 
 clean: ## Remove what was built; data and models stay
-	@rm -rf $(VENV) $(STATIC) frontend/node_modules frontend/dist build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@rm -rf $(VENV) $(VENV)-torch $(STATIC) frontend/node_modules frontend/dist build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

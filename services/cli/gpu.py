@@ -102,9 +102,11 @@ def _holder(holder: Holder) -> str:
 
 
 def _swap(swap: Swap) -> str:
-    steps = [f"{name} {value:.0f} ms" for name, value in (("received", swap.received_ms), ("done", swap.done_ms),
-             ("free" if swap.what == "park" else "there", swap.free_ms)) if value is not None]  # fmt: skip
-    return f"{swap.at.astimezone():%H:%M:%S} {swap.holder_id:<14} {swap.what:<6} {swap.why}; {', '.join(steps)}"
+    last = {"park": "free", "wake": "there"}.get(swap.what)
+    steps = [("received", swap.received_ms), ("done", swap.done_ms), *([(last, swap.free_ms)] if last else [])]
+    told = ", ".join(f"{name} {value:.0f} ms" for name, value in steps if value is not None)
+    bad = f"  !! {swap.outcome}" if swap.outcome else ""
+    return f"{swap.at.astimezone():%H:%M:%S} {swap.holder_id:<14} {swap.what:<6} {swap.why}; {told}{bad}"
 
 
 def _size(count: int) -> str:

@@ -264,8 +264,8 @@ class Holder:
         if not self._instance:
             await self._register()
         await self._begin()
-        await self._sync()
-        if await self._begin():
+        fresh = await self._sync()
+        if await self._begin() or fresh:  # what is done at once is said at once
             await self._sync()
 
     async def _register(self) -> None:
@@ -279,8 +279,8 @@ class Holder:
         self._why = None
         log.info("registered", extra={"holder": self.name, "device_id": row.device_id, "epoch": row.epoch})
 
-    async def _sync(self) -> None:
-        """Renews the lease, which counts from before the call, whose answer may be slow."""
+    async def _sync(self) -> bool:
+        """Renews the lease, which counts from before the call, whose answer may be slow. True for a new command."""
         row = self._state.row
         assert row is not None
         epoch, phase, asked = row.epoch, self._state.phase, self._now()
@@ -302,6 +302,7 @@ class Holder:
         self._why = answer.why
         if fresh or turned != self._state.turn:
             self._changed()
+        return fresh
 
     def _idle(self) -> bool:
         quiet = not (self._waiting or self._background or self._warm)
