@@ -87,6 +87,8 @@ class Coordinator:
     alive: bool = True
     epoch: int | None = None
     view: View | None = None
+    reading: tuple[int, float] = (0, 0.0)
+    """Free bytes and when that was seen: the device is asked beside the decisions, so it may be long ago."""
 
 
 class Violation(AssertionError):
@@ -291,11 +293,13 @@ class World:
 
     # -- the coordinator
 
-    def see(self, who: Coordinator) -> None:
+    def see(self, who: Coordinator, *, old: bool = False) -> None:
         if who.alive:
             who.epoch = self.store.lead(who.name, LEAD_S)
             self.backlog()
-            who.view = self.store.view(self.free) if who.epoch is not None else None
+            if not old:
+                who.reading = (self.free, self.now)
+            who.view = self.store.view(*who.reading) if who.epoch is not None else None
 
     def act(self, who: Coordinator) -> None:
         if not who.alive or who.view is None or who.epoch is None:
@@ -387,7 +391,7 @@ def random_step(world: World, faulty: bool) -> None:
         ask = dice.choice(FAULTS) if faulty and dice.random() < 0.3 else "ok"
         world.look(side, ask=ask, answer="lost" if faulty and dice.random() < 0.15 else "ok")
     elif what < 0.42:
-        world.see(who)
+        world.see(who, old=dice.random() < 0.3)
     elif what < 0.55:
         if who is not world.coordinators[0] or len(world.coordinators) == 1 or dice.random() < 0.15:
             world.act(who)  # of two, the first is slow: it acts on what it saw long ago

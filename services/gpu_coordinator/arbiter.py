@@ -54,6 +54,8 @@ class Arbiter:
         self._epoch: int | None = None
         self._led_until = 0.0
         self._free: int | None = None
+        self._read_at = 0.0
+        # When the reading was begun: what comes later it cannot know.
         self._moving = False
         self._sampled = 0.0
         self._kinds: set[str] = set()
@@ -87,15 +89,18 @@ class Arbiter:
     async def _look(self) -> float:
         if not await self._leads():
             return 1.0
-        view = await self._store.view(self.device_id, self._free)
+        view = await self._view()
         for _ in range(ROUNDS):
             if not await self._act(view):
                 break
-            view = await self._store.view(self.device_id, self._free)
+            view = await self._view()
         self._kinds = {kind for each in view.holders for kind in each.kinds}
         self._moving = any(each.observed not in ("parked", "resident") for each in view.holders)
         await self._note(view)
         return next_look_s(view, self._limits)
+
+    async def _view(self) -> View:
+        return await self._store.view(self.device_id, self._free, time.monotonic() - self._read_at)
 
     async def _leads(self) -> bool:
         now = time.monotonic()
@@ -175,8 +180,9 @@ class Arbiter:
     async def _read(self) -> None:
         """Keeps a fresh reading of the device, and rings when it changed while somebody waits for that."""
         while True:
-            before, self._free = self._free, await devices.read(self._probe)
-            if self._moving and before != self._free:
+            began, found = time.monotonic(), await devices.read(self._probe)
+            self._free, self._read_at = found, began
+            if self._moving:
                 self._bell.ring_topic(f"gpu {self.device_id}")
             for _ in range(int(IDLE_READ_S / BUSY_READ_S)):
                 await asyncio.sleep(BUSY_READ_S)

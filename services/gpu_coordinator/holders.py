@@ -7,6 +7,7 @@ is written where its version is still the one that was read, and by a leader onl
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
@@ -52,7 +53,10 @@ class HolderStore(Protocol):
         """The epoch of our leadership; None while another leads."""
         ...
 
-    async def view(self, device_id: str, free_bytes: int | None) -> View: ...
+    async def view(self, device_id: str, free_bytes: int | None, age_s: float = 0.0) -> View:
+        """With what the device said `age_s` seconds ago."""
+        ...
+
     async def apply(self, device_id: str, leader_epoch: int, change: Change) -> HolderRow | None:
         """The row after it; None where the row or the leader is not the same any more, and nothing was changed."""
         ...
@@ -262,7 +266,8 @@ class PostgresHolders:
             epoch: int | None = await self._pool.fetchval(_LEAD, device_id, who, lease_s)
         return epoch
 
-    async def view(self, device_id: str, free_bytes: int | None) -> View:
+    async def view(self, device_id: str, free_bytes: int | None, age_s: float = 0.0) -> View:
+        asked = time.monotonic()
         with in_our_words():
             device = await self._pool.fetchrow(_VIEW, device_id)
             if device is None:
@@ -277,6 +282,8 @@ class PostgresHolders:
         return View(
             device_id, device["kind"], device["memory_total_bytes"], device["reserve_bytes"], device["now"], holders,
             backlog_of(holders, waiting), device["of_late"], free_bytes,
+            # It is older by the way of the question, which may have been slow.
+            device["now"] - age_s - (time.monotonic() - asked),
         )  # fmt: skip
 
     async def devices(self) -> list[DeviceStatus]:

@@ -115,6 +115,8 @@ class View:
     """Changes of residence in the last minute."""
     free_bytes: int | None = None
     """As the device says; None where that cannot be had at the moment."""
+    free_at: float = 0.0
+    """When that was read."""
 
     def others(self, holder: HolderRow) -> list[HolderRow]:
         return [each for each in self.holders if each.holder_id != holder.holder_id]
@@ -154,8 +156,8 @@ def is_free(view: View, holder: HolderRow) -> bool | None:
     """
     if view.kind == "cpu":
         return None  # the host's memory belongs to many programs; a process that ended gives it back at once
-    if view.free_bytes is None:
-        return False
+    if view.free_bytes is None or view.free_at <= max(holder.commanded, holder.done_at or 0.0):
+        return False  # what was read before cannot tell of what came after
     expected = max(0, max(holder.bytes_resident, holder.used_bytes) - holder.bytes_parked)
     others = sum(_physical(each) for each in view.others(holder))
     return view.memory_total - view.free_bytes <= (view.reserve + others + holder.bytes_parked + (1 - FREED) * expected)

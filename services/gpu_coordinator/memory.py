@@ -48,12 +48,18 @@ class MemoryHolders:
         self.leader = (who, now + lease_s)
         return self.leader_epoch
 
-    def view(self, free_bytes: int | None) -> View:
+    def view(self, free_bytes: int | None, free_at: float | None = None) -> View:
         now = self._clock()
         late = sum(1 for at, _, change in self.swaps if change.command == "park" and now - at < 60)
         held = tuple(self.rows[each] for each in sorted(self.rows))
         return replace(
-            self._view, now=now, holders=held, backlog=dict(self.backlog), changes_of_late=late, free_bytes=free_bytes
+            self._view,
+            now=now,
+            holders=held,
+            backlog=dict(self.backlog),
+            changes_of_late=late,
+            free_bytes=free_bytes,
+            free_at=now if free_at is None else free_at,
         )
 
     def apply(self, leader_epoch: int, change: Change) -> HolderRow | None:

@@ -15,7 +15,9 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="PyTorch is not installed here; `make test-torch` has an environment with it")
+torch = pytest.importorskip(
+    "torch", reason="PyTorch is not installed here; `make test-torch` has an environment with it"
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 BENCH = ROOT / "scripts" / "bench" / "gpu_swap.py"

@@ -119,6 +119,7 @@ def test_who_takes_the_short_way() -> None:
     ]
     assert sorted(quick) == [
         ("GET", "/gemma/conversations/{conversation_id}"),
+        ("GET", "/gpu/events"),
         ("GET", "/jobs/{job_id}"),
         ("GET", "/rag/memory/{memory_id}"),
         ("GET", "/transcription/{transcript_id}"),

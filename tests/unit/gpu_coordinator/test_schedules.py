@@ -234,3 +234,10 @@ def test_a_word_about_an_older_command_is_news_of_health_only() -> None:
     before = row(observed="draining", desired="parked")
     after = ledger.heard(before, ledger.Said("i", 3, "parked"), 9.0)
     assert (after.observed, after.heartbeat, after.done_epoch) == ("draining", 9.0, 0)
+
+
+def test_the_model_notices_when_an_old_reading_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found by a flaky test: what the device said before a kill is no proof of anything after it."""
+    seen = memory.MemoryHolders.view
+    monkeypatch.setattr(memory.MemoryHolders, "view", lambda self, free, at=None: seen(self, free, None))
+    assert violations(200) > 0
