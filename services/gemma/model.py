@@ -82,7 +82,7 @@ class ModelLoader:
         answer = _Answer(sampling)
         while not (answer.ended or cancelled()):
             try:
-                async with self._holder.use(most_s=WAIT_S, told=partial(told, answer.stage)):
+                async with self._holder.use(most_s=WAIT_S, told=partial(told, answer.stage), unless=cancelled):
                     if answer.turns is None:
                         answer.turns = await asyncio.to_thread(compose, self._ruler())
                     elif answer.written:
@@ -92,11 +92,8 @@ class ModelLoader:
                             yield piece
                             if cancelled():
                                 break
-            except ModelLost:
-                answer.lost += 1
-                if answer.lost > LOST:
-                    raise
-                log.warning("an answer goes on after the model was lost")
+            except ModelNotReady as error:
+                answer.survive(error, cancelled=cancelled())
 
     async def _go_on(self, answer: _Answer) -> AsyncGenerator[Piece, None]:
         """The rest of the answer, or as much of it as is written before others get the memory."""
@@ -129,6 +126,15 @@ class _Answer:
     """Tokens."""
     lost: int = 0
     ended: bool = False
+
+    def survive(self, error: ModelNotReady, *, cancelled: bool) -> None:
+        """Raises it where going on would not help."""
+        if cancelled:
+            return
+        if not isinstance(error, ModelLost) or self.lost >= LOST:
+            raise error
+        self.lost += 1
+        log.warning("an answer goes on after the model was lost")
 
     @property
     def stage(self) -> str:

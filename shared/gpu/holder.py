@@ -41,6 +41,8 @@ AGAIN_S = (0.25, 5.0)
 TAKEN_S = 10.0
 """Before a holder whose place another process took registers anew."""
 MEASURE_S = 5.0
+NOBODY_S = 10.0
+"""How long a user waits for a coordinator that does not answer."""
 _GONE = (UpstreamUnavailable, DeadlineExceeded, StorageFailed, Busy)
 Told = Callable[[str], None]
 """Takes a sentence about what is waited for."""
@@ -152,12 +154,17 @@ class Holder:
         return HolderGrant(holder_id=self.name, device_id=self._device_id, instance=self._instance, epoch=row.epoch)
 
     @asynccontextmanager
-    async def use(self, *, most_s: float = 60.0, told: Told | None = None) -> AsyncIterator[None]:
-        """Interactive use: the model is there inside. Raises ModelNotReady where it is not within `most_s` seconds."""
+    async def use(
+        self, *, most_s: float = 60.0, told: Told | None = None, unless: Callable[[], bool] = lambda: False
+    ) -> AsyncIterator[None]:
+        """Interactive use: the model is there inside.
+
+        Raises ModelNotReady where it is not within `most_s` seconds, cannot be, or nobody wants it any more (`unless`).
+        """
         self._waiting += 1
         self._ring()
         try:
-            await self._until_ready(most_s, told)
+            await self._until_ready(most_s, told, unless)
             self._using += 1
             try:
                 yield
@@ -168,23 +175,30 @@ class Holder:
             self._used_at = self._now()
             self._ring()
 
-    async def _until_ready(self, most_s: float, told: Told | None) -> None:
+    async def _until_ready(self, most_s: float, told: Told | None, unless: Callable[[], bool]) -> None:
         deadline, said = self._now() + most_s, ""
+        alone = self._now() + NOBODY_S
         while not self.ready:
-            row = self._state.row
-            if row is not None and row.failures > 1 and row.observed == "parked":
-                raise ModelNotReady(f"The model cannot be loaded ({row.why or 'see the log'}).", retry_after_s=30)
-            if row is not None and not row.fits:
-                need = row.bytes_resident / 1e9
-                raise ModelNotReady(f"The model needs {need:.1f} GB, more than the device has; choose a smaller one.")
+            self._require_possible(alone)
             left_s = deadline - self._now()
-            if left_s <= 0:
+            if left_s <= 0 or unless():
                 raise ModelNotReady(self._why or "The model waits for memory.", retry_after_s=10)
             waits_for = self._waits_for()
             if told is not None and waits_for != said:
                 said = waits_for
                 told(said)
             await self._heard(min(1.0, left_s))
+
+    def _require_possible(self, alone: float) -> None:
+        """Raises ModelNotReady where waiting longer would not help."""
+        row = self._state.row
+        if row is None and self._now() > alone:
+            raise ModelNotReady(self._why, retry_after_s=10)
+        if row is not None and row.failures > 1 and row.observed == "parked":
+            raise ModelNotReady(f"The model cannot be loaded ({row.why or 'see the log'}).", retry_after_s=30)
+        if row is not None and not row.fits:
+            need = row.bytes_resident / 1e9
+            raise ModelNotReady(f"The model needs {need:.1f} GB, more than the device has; choose a smaller one.")
 
     def _waits_for(self) -> str:
         row = self._state.row

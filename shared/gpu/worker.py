@@ -151,6 +151,7 @@ class TaskWorker:
             finish = verdict(context, running)
             await self._finish(task, finish, task.lease_s)
         except asyncio.CancelledError:
+            context.stop = context.stop or LeaseLost  # heard by threads, which cannot be cancelled
             running.cancel()
             await asyncio.wait({running}, timeout=DRAIN_S)
             # What does not stop may not be given to another: then its lease has to run out.
