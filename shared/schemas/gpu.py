@@ -16,7 +16,7 @@ Observed = Literal["parked", "waking", "resident", "draining", "parking", "unkno
 Phase = Literal["parked", "waking", "resident", "draining", "parking"]
 """What a holder may say of itself; the other states are the coordinator's to find."""
 Bytes = Annotated[int, Field(ge=0, le=2**50)]
-DeviceId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$")]
+DeviceId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,127}$")]
 Instance = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 

@@ -25,9 +25,9 @@ from tests.integration.transcription_house import Caller, House
 GB = 10**9
 QUICK = {
     "GPU_COORDINATOR_LINGER_S": "0.5",
-    "GPU_COORDINATOR_LEASE_S": "4",
+    "GPU_COORDINATOR_LEASE_S": "6",
     "GPU_COORDINATOR_SWEEP_S": "0.5",
-    "GPU_COORDINATOR_HOLDER_LEASE_S": "5",
+    "GPU_COORDINATOR_HOLDER_LEASE_S": "8",
     "GPU_COORDINATOR_PARK_S": "3",
     "GPU_COORDINATOR_VERIFY_S": "4",
 }

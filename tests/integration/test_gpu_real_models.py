@@ -49,6 +49,7 @@ def house(
         database(postgres_server),
         redis_url,
         TRANSCRIPTION_CHUNK_S="10",
+        GPU_COORDINATOR_LEASE_S="15",
         GPU_COORDINATOR_LINGER_S="1",
         **claims,
     )
