@@ -116,7 +116,11 @@ def test_an_answer_is_paused_and_loses_no_token(house: FullHouse, request: pytes
         assert "paused" in stages, stages
         told = "".join(data["text"] for name, data in events if name == "token")
         assert told == done["response"] and len(told) > 100
-        assert told[:80] == whole["response"][:80]
+        # Up to the pause it is the undisturbed answer; after it the same words are read anew in one go, and where two
+        # tokens are nearly as likely the last bits of the arithmetic decide.
+        at = [data.get("stage") for _, data in events].index("paused")
+        before = "".join(data["text"] for name, data in events[:at] if name == "token")
+        assert before and whole["response"].startswith(before) and told.startswith(before)
         assert finished(anna, accepted["transcript_id"], 120)["status"] == "completed"
 
 
