@@ -12,7 +12,15 @@ import pytest
 from services.gpu_coordinator.memory import MemoryTaskStore
 from services.gpu_coordinator.settings import Settings
 from shared.clients.gpu_coordinator import CoordinatorClient
-from shared.errors import AudioUnreadable, NotFound, StorageFailed, UpstreamUnavailable
+from shared.errors import (
+    AudioUnreadable,
+    NotFound,
+    StaleInstance,
+    StaleToken,
+    StorageFailed,
+    UpstreamUnavailable,
+    from_problem,
+)
 from shared.gpu import worker
 from shared.gpu.worker import Handler, LeaseLost, TaskCancelled, TaskContext, TaskWorker
 from shared.lifecycle import background
@@ -345,3 +353,10 @@ async def test_concurrency_is_a_bound(wire: Wire) -> None:
         for task_id in ids:
             await until(wire, task_id, "succeeded")
     assert most == 3
+
+
+def test_a_stale_token_is_known_on_the_workers_side() -> None:
+    """Errors cross by their code; one that only the coordinator knew arrived as a fault to be tried again."""
+    for code, kind in (("stale_token", StaleToken), ("stale_instance", StaleInstance)):
+        error = from_problem({"code": code, "detail": "No."}, status=409)
+        assert type(error) is kind and isinstance(error, Conflict)
