@@ -14,6 +14,7 @@ from services.gpu_coordinator.settings import Settings
 from shared.clients.gpu_coordinator import CoordinatorClient
 from shared.errors import (
     AudioUnreadable,
+    Conflict,
     NotFound,
     StaleInstance,
     StaleToken,
