@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
@@ -26,7 +26,7 @@ class Metrics:
             registry=self.registry,
         )
         self._service = service
-        self._more: dict[str, Counter | Gauge | Histogram] = {}
+        self._more: dict[str, Counter | Histogram] = {}
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
         self.requests.labels(self._service, method, route, str(status)).inc()
@@ -37,12 +37,6 @@ class Metrics:
         if name not in self._more:
             self._more[name] = Counter(name, about, list(labels), registry=self.registry)
         self._more[name].labels(**labels).inc(by)  # type: ignore[union-attr]
-
-    def show(self, name: str, about: str, value: float, /, **labels: str) -> None:
-        """A gauge of the service's own."""
-        if name not in self._more:
-            self._more[name] = Gauge(name, about, list(labels), registry=self.registry)
-        self._more[name].labels(**labels).set(value)  # type: ignore[union-attr]
 
     def took(self, name: str, about: str, seconds: float, /, **labels: str) -> None:
         """A histogram of the service's own, in seconds."""

@@ -343,6 +343,18 @@ class World:
             if results and results[0] != str(list(range(PARTS))):
                 raise Violation(f"P7 {task_id} ended as {results[0]}")
 
+    def everybody(self) -> None:
+        """Each has its turn once, and nothing goes wrong."""
+        for who in self.coordinators:
+            self.see(who)
+            self.act(who)
+        for side in self.sides.values():
+            self.look(side)
+            self.look(side)
+            self.chat(side)
+            self.claim(side)
+            self.chunk(side)
+
     def calm(self, seconds: float) -> None:
         """No more faults: whatever waits has to be served now (P6, P8, P12)."""
         for side in self.sides.values():
@@ -351,15 +363,7 @@ class World:
             who.alive = True
         end = self.now + seconds
         while self.now < end and not self.settled():
-            for who in self.coordinators:
-                self.see(who)
-                self.act(who)
-            for side in self.sides.values():
-                self.look(side)
-                self.look(side)
-                self.chat(side)
-                self.claim(side)
-                self.chunk(side)
+            self.everybody()
             self.wait(0.1)
         if not self.settled():
             rows = {name: (row.observed, row.why) for name, row in self.store.rows.items()}

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import secrets
 import socket
 import statistics
 import sys
@@ -25,6 +24,7 @@ from typing import Any
 
 import asyncpg
 from figures import ROOT, Figure, p, ratio, tell
+from servers import server
 
 from services.cli.embedded import EmbeddedPostgres, EmbeddedRedis
 from shared.auth.service_tokens import ServiceIdentity, generate_key
@@ -53,22 +53,6 @@ class Weightless:
 
     def used_bytes(self) -> int:
         return 0
-
-
-@asynccontextmanager
-async def server(kind: Any, folder: Path) -> AsyncIterator[str]:
-    made = kind(folder, secrets.token_urlsafe(16))
-    await made.prepare()
-    child = made.child()
-    quiet = asyncio.subprocess.DEVNULL
-    process = await asyncio.create_subprocess_exec(*child.command, stdout=quiet, stderr=quiet)
-    try:
-        while not await child.ready():
-            await asyncio.sleep(0.05)
-        yield made.url
-    finally:
-        process.send_signal(child.stop_signal)
-        await process.wait()
 
 
 @asynccontextmanager

@@ -29,6 +29,7 @@ from typing import Any
 
 from figures import ROOT, Figure, ratio, tell
 from queue_peers import cycle, missing, queues, zombie
+from servers import server
 
 from services.cli.embedded import EmbeddedPostgres
 from services.gpu_coordinator.repository import PostgresTaskStore
@@ -48,20 +49,8 @@ Turn = Callable[[], Awaitable[None]]
 @asynccontextmanager
 async def embedded() -> AsyncIterator[str]:
     with tempfile.TemporaryDirectory(prefix="nemo-bench-") as folder:
-        server = EmbeddedPostgres(Path(folder), secrets.token_urlsafe(16))
-        await server.prepare()
-        child = server.child()
-        process = await asyncio.create_subprocess_exec(
-            *child.command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
-        )
-        try:
-            assert child.ready is not None
-            while not await child.ready():
-                await asyncio.sleep(0.05)
-            yield server.url
-        finally:
-            process.send_signal(child.stop_signal)
-            await process.wait()
+        async with server(EmbeddedPostgres, Path(folder)) as url:
+            yield url
 
 
 @asynccontextmanager

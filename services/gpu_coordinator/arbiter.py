@@ -52,7 +52,7 @@ class Arbiter:
         self._limits, self._who, self._metrics = limits, who, metrics
         self.device_id = probe.device.device_id
         self._epoch: int | None = None
-        self._led_until = 0.0
+        self._led_at = 0.0
         self._free: int | None = None
         self._read_at = 0.0
         # When the reading was begun: what comes later it cannot know.
@@ -103,33 +103,32 @@ class Arbiter:
         return await self._store.view(self.device_id, self._free, time.monotonic() - self._read_at)
 
     async def _leads(self) -> bool:
-        now = time.monotonic()
-        if self._epoch is None or now > self._led_until - LEAD_S + RENEW_S:
-            before = self._epoch
-            self._epoch = await self._store.lead(self.device_id, self._who, LEAD_S)
-            self._led_until = now + LEAD_S
-            if self._epoch is not None and before is None:
-                await self._store.add_device(self._probe.device)
-                log.info("leads a device", extra={"device_id": self.device_id, "epoch": self._epoch})
+        if self._epoch is not None and time.monotonic() <= self._led_at + RENEW_S:
+            return True
+        return await self._lead()
+
+    async def _lead(self) -> bool:
+        before, self._led_at = self._epoch, time.monotonic()
+        self._epoch = await self._store.lead(self.device_id, self._who, LEAD_S)
+        if self._epoch is not None and before is None:
+            await self._store.add_device(self._probe.device)
+            log.info("leads a device", extra={"device_id": self.device_id, "epoch": self._epoch})
         return self._epoch is not None
 
     async def _act(self, view: View) -> bool:
         """True where something was changed."""
         done = False
         for change in decide(view, self._limits):
-            assert self._epoch is not None
+            if self._epoch is None:
+                break
             row = await self._store.apply(self.device_id, self._epoch, change)
             if row is None:  # the row moved on, or another leads; look again
-                self._epoch = None if not await self._still_leads() else self._epoch
+                await self._lead()
                 continue
             done = True
             self._observe(change, row)
             self._beside(self._tell(change, row))
         return done
-
-    async def _still_leads(self) -> bool:
-        self._epoch = await self._store.lead(self.device_id, self._who, LEAD_S)
-        return self._epoch is not None
 
     def _observe(self, change: Change, row: HolderRow) -> None:
         log.info(

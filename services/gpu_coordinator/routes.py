@@ -128,7 +128,7 @@ async def retry(job_id: str, queue: TheQueue, user: ForUser) -> Job:
 
 @router.post("/gpu/holders/{holder_id}/register")
 async def register(holder_id: HolderId, request: RegisterHolder, caller: FromService, http: Request) -> Holder:
-    """A supervisor that starts anew. 404 where there is no such device here, 422 where it cannot ever fit."""
+    """A supervisor that starts anew. 404 where there is no such device here."""
     require_own(caller, holder_id)
     state = http.app.state
     wanted = HolderRow(

@@ -95,7 +95,7 @@ class Holder:
         )  # fmt: skip
         self._state = Reconciler()
         self._instance, self._device_id = "", ""
-        self._lease_until, self._lease_s = 0.0, 15.0
+        self._lease_until = 0.0
         self._waiting = self._using = self._background = 0
         self._work: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
@@ -140,11 +140,6 @@ class Holder:
     def must_yield(self) -> bool:
         """Whoever uses the model has to leave at the next good moment."""
         return not self.ready
-
-    @property
-    def why_not(self) -> str | None:
-        """Why the model is not there, for a reader."""
-        return None if self.ready else self._why
 
     def grant(self) -> HolderGrant | None:
         """What the queue wants to see before it hands out work; None without the turn."""
@@ -286,7 +281,7 @@ class Holder:
         instance, asked = new_id("ins"), self._now()
         row = await self._client.register(self.name, self._register_as.model_copy(update={"instance": instance}))
         self._received = 0
-        self._instance, self._device_id, self._lease_s = instance, row.device_id, row.lease_s
+        self._instance, self._device_id = instance, row.device_id
         self._lease_until = asked + row.lease_s * SAFE
         self._state.fenced()
         self._state.obey(row, self._now())

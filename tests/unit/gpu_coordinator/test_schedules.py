@@ -111,14 +111,7 @@ def test_swaps_are_bounded() -> None:
         if number % 3 == 0:
             world.sides["chat"].chats += 1
         world.submit(f"key-{number // 40}")
-        for who in world.coordinators:
-            world.see(who)
-            world.act(who)
-        for side in world.sides.values():
-            world.look(side)
-            world.chat(side)
-            world.claim(side)
-            world.chunk(side)
+        world.everybody()
         world.wait(0.1)
     passed_s = 300
     assert world.parks() <= 2 * passed_s / LIMITS.linger_s
@@ -132,15 +125,7 @@ def test_background_is_never_starved() -> None:
     waited = 0.0
     while not any(world.results.values()) and waited < 4 * (LIMITS.starve_s + LIMITS.quantum_s):
         world.sides["chat"].chats += 1
-        for who in world.coordinators:
-            world.see(who)
-            world.act(who)
-        for side in world.sides.values():
-            world.look(side)
-            world.look(side)
-            world.chat(side)
-            world.claim(side)
-            world.chunk(side)
+        world.everybody()
         world.wait(0.1)
         waited += 0.1
     assert any(world.results.values())
@@ -180,14 +165,7 @@ def test_a_liar_is_killed_and_the_other_served() -> None:
     world = World({"chat": 60, "speech": 70}, 1)
     world.sides["chat"].chats, world.sides["chat"].lies = 1, True
     for number in range(600):
-        for who in world.coordinators:
-            world.see(who)
-            world.act(who)
-        for side in world.sides.values():
-            world.look(side)
-            world.chat(side)
-            world.claim(side)
-            world.chunk(side)
+        world.everybody()
         if number == 50:
             world.submit("speech")
         world.wait(0.1)
