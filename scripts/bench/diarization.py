@@ -103,7 +103,7 @@ def main() -> None:
         ours, one, off, took, length = [], [], [], 0.0, 0.0
         for sound, said in sounds.values():
             began = time.perf_counter()
-            turns = engine.diarize(sound)
+            turns = engine.diarize(sound).turns
             took += time.perf_counter() - began
             length += len(sound) / 16_000
             ours.append(error(said, turns, len(sound) / 16_000))

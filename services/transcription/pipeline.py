@@ -311,7 +311,7 @@ class Pipeline:
         hints = {name: recording.options.get(name) for name in ("num_speakers", "min_speakers", "max_speakers")}
         try:
             work = partial(self._diarizer.diarize, as_float(signal), breathe=partial(self._breathe, context), **hints)
-            turns = await asyncio.get_running_loop().run_in_executor(self._beside, work)
+            turns = (await asyncio.get_running_loop().run_in_executor(self._beside, work)).turns
         except (TaskCancelled, LeaseLost):
             raise
         except Exception as error:  # a failed late stage must not cost the transcript

@@ -27,11 +27,28 @@ class Word(Wire):
     """False where the time was guessed between neighbours."""
 
 
+class SpanMetrics(Wire):
+    """How a stretch of speech sounded, measured on the samples."""
+
+    rms_db: float
+    pitch_mean_hz: float | None = None
+    pitch_std_hz: float | None = None
+    speaking_rate_wpm: float | None = None
+    pause_ratio: float = 0.0
+    arousal: float | None = None
+    """0 is calm, 1 is excited, compared with the same speaker's other segments; None where there are too few."""
+
+
 class SpanEmotion(Wire):
-    """The strongest of the seven labels."""
+    """The strongest of the seven labels, of words and voice together."""
 
     label: str
     score: float
+    confidence: float | None = None
+    """0 to 1: how far the label may be trusted; below 0.5 say "unsure"."""
+    agreement: float | None = None
+    """0 to 1: how well the voice fits what the words say; None where only the words were looked at."""
+    metrics: SpanMetrics | None = None
 
 
 class Segment(Wire):
@@ -45,6 +62,8 @@ class Segment(Wire):
     text: str
     confidence: float
     words: list[Word] = Field(default_factory=list)
+    overlap: bool = False
+    """True where somebody else talks at the same time for a part of it; its words may be wrong or another's."""
     emotion: SpanEmotion | None = None
 
 

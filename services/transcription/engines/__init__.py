@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -70,10 +70,53 @@ class Turn:
     speaker: int
 
 
+@dataclass(frozen=True)
+class Voice:
+    """How somebody sounds."""
+
+    vector: Sound
+    """float32 [dimensions], of length 1; compared by their product (cosine)."""
+    seconds: float
+    """Speech that it was taken from, without overlap."""
+
+
+@dataclass(frozen=True)
+class Diarization:
+    """Who speaks when. Speakers are numbered in the order in which they are first heard."""
+
+    turns: list[Turn]
+    voices: dict[int, Voice] = field(default_factory=dict)
+    """By speaker; one who was never heard alone for long enough has none."""
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """What the cosines of one encoder of voices mean; measured, see `scripts/bench/speakers.py`."""
+
+    same: float
+    """Cosine from which a voice may be an enrolled one."""
+    margin: float
+    """By how much the best enrolled voice has to be ahead of the next."""
+    least_s: float
+    """Speech below which nobody is recognised."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a stretch of sound is worth as a sample of one person's voice."""
+
+    voice: Voice | None
+    quality: float
+    """0 to 1."""
+    problem: str | None = None
+    """`too_short`, `no_speech`, `several_voices` or `music`: why it cannot be used; None where it can."""
+
+
 class Diarizer(Protocol):
-    """Blocking. Who speaks when, by nothing but the sound."""
+    """Blocking. Who speaks when, and whose voice it is, by nothing but the sound."""
 
     model: str
+    thresholds: Thresholds
 
     def __init__(self, settings: Any) -> None: ...
 
@@ -85,6 +128,14 @@ class Diarizer(Protocol):
         min_speakers: int | None = None,
         max_speakers: int | None = None,
         breathe: Callable[[], None] = lambda: None,
-    ) -> list[Turn]:
+    ) -> Diarization:
         """`breathe` is called again and again; it may wait, and what it raises ends the work."""
+        ...
+
+    def voice(self, sound: Sound) -> Voice | None:
+        """Of a stretch in which one person talks; None where there is not enough speech in it."""
+        ...
+
+    def sample(self, sound: Sound) -> Sample:
+        """Is this one person's voice, and how good a sample of it?"""
         ...

@@ -17,7 +17,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from services.transcription.engines import Sound, Turn
+from services.transcription.engines import Diarization, Sample, Sound, Thresholds, Turn, Voice
 from services.transcription.settings import Settings
 from shared.errors import ModelNotReady
 
@@ -50,7 +50,7 @@ Active = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Voice:
+class LocalVoice:
     """How one local speaker of one window sounds."""
 
     window: int
@@ -66,6 +66,7 @@ class OnnxSpeakers:
     def __init__(self, settings: Settings) -> None:
         folder = settings.models_dir / settings.speaker_model
         self.model = settings.speaker_model
+        self.thresholds = Thresholds(same=0.5, margin=0.1, least_s=1.5)
         self._segmentation = _session(folder / "segmentation.onnx", settings.threads)
         self._voice = _session(folder / "voice.onnx", settings.threads)
 
@@ -77,15 +78,28 @@ class OnnxSpeakers:
         min_speakers: int | None = None,
         max_speakers: int | None = None,
         breathe: Callable[[], None] = lambda: None,
-    ) -> list[Turn]:
+    ) -> Diarization:
         least, most = num_speakers or min_speakers or 1, num_speakers or max_speakers or 20
         active = self._local_speakers(sound, breathe)
         voices = list(self._voices(sound, active, breathe))
         if not voices:
-            return _turns(np.asarray(active.any(axis=2, keepdims=True)), np.zeros((len(active), 1), dtype=np.int64))
+            turns = _turns(np.asarray(active.any(axis=2, keepdims=True)), np.zeros((len(active), 1), dtype=np.int64))
+            return Diarization(_named(turns)[0])
         labels = clustered(voices, least, most)
         centres = _centres(voices, labels)
-        return _turns(active, _globally(active, voices, centres))
+        turns, numbers = _named(_turns(active, _globally(active, voices, centres)))
+        return Diarization(turns, _voices_by(numbers, voices, labels, centres))
+
+    def voice(self, sound: Sound) -> Voice | None:
+        return self.sample(sound).voice
+
+    def sample(self, sound: Sound) -> Sample:
+        active = self._local_speakers(sound, lambda: None)
+        heard = list(self._voices(sound, active, lambda: None))
+        if not heard:
+            return Sample(None, 0.0, "no_speech")
+        seconds = np.array([each.seconds for each in heard], dtype=np.float32)
+        return Sample(Voice(_centre(np.stack([each.vector for each in heard]), seconds), float(seconds.sum())), 1.0)
 
     def _local_speakers(self, sound: Sound, breathe: Callable[[], None]) -> Active:
         windows, found = _windows(sound), []
@@ -95,7 +109,7 @@ class OnnxSpeakers:
             found.append(self._segmentation.run(None, {"sound": batch})[0].argmax(axis=2))
         return np.asarray(POWERSET[np.concatenate(found)])
 
-    def _voices(self, sound: Sound, active: Active, breathe: Callable[[], None]) -> Iterator[Voice]:
+    def _voices(self, sound: Sound, active: Active, breathe: Callable[[], None]) -> Iterator[LocalVoice]:
         """Of each local speaker where it talks alone."""
         for window, frames in enumerate(active):
             breathe()
@@ -104,7 +118,7 @@ class OnnxSpeakers:
                 alone = frames[:, local] & (frames.sum(axis=1) == 1)
                 seconds = float(alone.sum() * FRAME_S)
                 if seconds >= LEAST_VOICE_S:
-                    yield Voice(window, local, seconds, self._vector(_picked(sound[begin:], alone)))
+                    yield LocalVoice(window, local, seconds, self._vector(_picked(sound[begin:], alone)))
 
     def _vector(self, sound: Sound) -> Floats:
         found = self._voice.run(None, {"banks": filter_banks(sound)[None]})[0][0]
@@ -136,7 +150,7 @@ def _picked(sound: Sound, alone: NDArray[np.bool_]) -> Sound:
     return np.asarray(sound[samples[samples < len(sound)]][: int(MOST_VOICE_S * RATE_HZ)])
 
 
-def clustered(voices: list[Voice], least: int, most: int) -> Labels:
+def clustered(voices: list[LocalVoice], least: int, most: int) -> Labels:
     """A cluster for each voice; agglomerative with average linkage over cosines (Sneath and Sokal, UPGMA)."""
     seconds = np.array([voice.seconds for voice in voices], dtype=np.float32)
     chosen = np.sort(np.argsort(-seconds, kind="stable")[:MOST_CLUSTERED])
@@ -200,7 +214,7 @@ def _centre(vectors: Floats, weights: Floats) -> Floats:
     return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-9), dtype=np.float32)
 
 
-def _centres(voices: list[Voice], labels: Labels) -> Floats:
+def _centres(voices: list[LocalVoice], labels: Labels) -> Floats:
     vectors, seconds = (
         np.stack([voice.vector for voice in voices]),
         np.array([voice.seconds for voice in voices], dtype=np.float32),
@@ -208,10 +222,10 @@ def _centres(voices: list[Voice], labels: Labels) -> Floats:
     return np.stack([_centre(vectors[labels == each], seconds[labels == each]) for each in range(labels.max() + 1)])
 
 
-def _globally(active: Active, voices: list[Voice], centres: Floats) -> Labels:
+def _globally(active: Active, voices: list[LocalVoice], centres: Floats) -> Labels:
     """int [windows, 3]: the speaker that each local one is, two of one window never the same; -1 where unknown."""
     found = np.full((len(active), active.shape[2]), -1, dtype=np.int64)
-    by_window: dict[int, list[Voice]] = {}
+    by_window: dict[int, list[LocalVoice]] = {}
     for voice in voices:
         by_window.setdefault(voice.window, []).append(voice)
     for window, heard in by_window.items():
@@ -232,10 +246,7 @@ def _apart(alike: Floats) -> list[int]:
 
 
 def _turns(active: Active, speakers: Labels) -> list[Turn]:
-    """Windows put together: at every frame the speakers that most windows heard, as many as they heard on average.
-
-    Speakers are numbered in the order in which they are first heard.
-    """
+    """Windows put together: at every frame the speakers that most windows heard, as many as they heard on average."""
     windows, frames, locals_ = active.shape
     total = (windows - 1) * STEP_FRAMES + frames
     votes = np.zeros((total, int(speakers.max()) + 1 if speakers.max() >= 0 else 1), dtype=np.float32)
@@ -253,9 +264,19 @@ def _turns(active: Active, speakers: Labels) -> list[Turn]:
     for speaker in range(votes.shape[1]):
         rank = (order == speaker).argmax(axis=1)
         turns += _stretches((rank < count) & (votes[:, speaker] > 0), speaker)
-    turns.sort(key=lambda turn: (turn.start_s, turn.end_s))
-    names = {speaker: number for number, speaker in enumerate(dict.fromkeys(turn.speaker for turn in turns))}
-    return [Turn(turn.start_s, turn.end_s, names[turn.speaker]) for turn in turns]
+    return sorted(turns, key=lambda turn: (turn.start_s, turn.end_s))
+
+
+def _named(turns: list[Turn]) -> tuple[list[Turn], dict[int, int]]:
+    """The turns with speakers numbered in the order in which they are first heard; the numbers by cluster."""
+    numbers = {speaker: number for number, speaker in enumerate(dict.fromkeys(turn.speaker for turn in turns))}
+    return [Turn(turn.start_s, turn.end_s, numbers[turn.speaker]) for turn in turns], numbers
+
+
+def _voices_by(numbers: dict[int, int], voices: list[LocalVoice], labels: Labels, centres: Floats) -> dict[int, Voice]:
+    overlap = WINDOW_S / STEP_S
+    heard = {each: sum(v.seconds for v, label in zip(voices, labels, strict=True) if label == each) for each in numbers}
+    return {number: Voice(centres[each], heard[each] / overlap) for each, number in numbers.items() if heard[each]}
 
 
 def _stretches(talks: NDArray[np.bool_], speaker: int) -> Iterator[Turn]:

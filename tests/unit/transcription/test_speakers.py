@@ -11,7 +11,7 @@ import pytest
 
 from services.transcription.diarization import assign, speakers_of
 from services.transcription.engines import Turn
-from services.transcription.engines.onnx_speakers import OnnxSpeakers, Voice, clustered, filter_banks
+from services.transcription.engines.onnx_speakers import LocalVoice, OnnxSpeakers, clustered, filter_banks
 from services.transcription.settings import Settings
 from shared.audio.decode import as_float, decode
 from shared.errors import ModelNotReady
@@ -43,7 +43,7 @@ def main_speaker(turns: list[Turn], start_s: float, end_s: float) -> int:
 
 
 def test_three_readers_are_told_apart(engine: OnnxSpeakers, demo: np.ndarray) -> None:
-    turns = engine.diarize(demo)
+    turns = engine.diarize(demo).turns
     assert {turn.speaker for turn in turns} == {0, 1, 2} and turns[0].speaker == 0
     named: dict[str, set[int]] = {}
     for said in REFERENCE:
@@ -56,31 +56,31 @@ def test_three_readers_are_told_apart(engine: OnnxSpeakers, demo: np.ndarray) ->
     ("hints", "count"), [({"num_speakers": 2}, 2), ({"max_speakers": 1}, 1), ({"min_speakers": 3}, 3)]
 )
 def test_hints_are_kept(engine: OnnxSpeakers, demo: np.ndarray, hints: dict[str, int], count: int) -> None:
-    assert len({turn.speaker for turn in engine.diarize(demo, **hints)}) == count
+    assert len({turn.speaker for turn in engine.diarize(demo, **hints).turns}) == count
 
 
 async def test_one_voice_is_one_speaker(engine: OnnxSpeakers) -> None:
-    turns = engine.diarize(await sound_of(AUDIO / "jfk.flac"))
+    turns = engine.diarize(await sound_of(AUDIO / "jfk.flac")).turns
     assert {turn.speaker for turn in turns} == {0}
     assert 6 < sum(turn.end_s - turn.start_s for turn in turns) <= 11
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.01, 0.5, 9.99, 10.0, 31.3])
 def test_nobody_speaks_in_silence(engine: OnnxSpeakers, seconds: float) -> None:
-    assert engine.diarize(np.zeros(int(seconds * 16_000), dtype=np.float32)) == []
+    assert engine.diarize(np.zeros(int(seconds * 16_000), dtype=np.float32)).turns == []
 
 
 def test_noise_and_clicks_are_no_reason_to_fail(engine: OnnxSpeakers) -> None:
     noise = np.random.default_rng(3).normal(0, 0.1, 5 * 16_000).astype(np.float32)
-    assert all(turn.end_s > turn.start_s for turn in engine.diarize(noise))
-    assert all(turn.end_s <= 6 for turn in engine.diarize(noise))
+    assert all(turn.end_s > turn.start_s for turn in engine.diarize(noise).turns)
+    assert all(turn.end_s <= 6 for turn in engine.diarize(noise).turns)
 
 
 async def test_times_do_not_drift(engine: OnnxSpeakers) -> None:
     """The same utterance after two minutes of silence begins two minutes later."""
     speech = await sound_of(AUDIO / "jfk.flac")
-    first = engine.diarize(speech)[0].start_s
-    late = engine.diarize(np.concatenate([np.zeros(120 * 16_000, dtype=np.float32), speech]))[0].start_s
+    first = engine.diarize(speech).turns[0].start_s
+    late = engine.diarize(np.concatenate([np.zeros(120 * 16_000, dtype=np.float32), speech])).turns[0].start_s
     assert late - first == pytest.approx(120, abs=0.2)
 
 
@@ -99,9 +99,9 @@ def test_filter_banks_are_kaldis() -> None:
     assert abs(int((banks[150] - banks[20]).argmax()) - 27) <= 1
 
 
-def voices(*vectors: list[float], seconds: float = 10.0) -> list[Voice]:
+def voices(*vectors: list[float], seconds: float = 10.0) -> list[LocalVoice]:
     unit = [np.array(v, dtype=np.float32) / np.linalg.norm(v) for v in vectors]
-    return [Voice(n, 0, seconds, vector) for n, vector in enumerate(unit)]
+    return [LocalVoice(n, 0, seconds, vector) for n, vector in enumerate(unit)]
 
 
 def test_voices_are_clustered_by_likeness() -> None:
@@ -110,7 +110,7 @@ def test_voices_are_clustered_by_likeness() -> None:
 
 
 def test_a_voice_that_was_hardly_heard_is_nobody_new() -> None:
-    short = Voice(9, 0, 0.9, np.array([0.6, 0.0, 0.8], dtype=np.float32))
+    short = LocalVoice(9, 0, 0.9, np.array([0.6, 0.0, 0.8], dtype=np.float32))
     assert len(set(clustered([*voices([1, 0, 0], [0, 1, 0]), short], 1, 20))) == 2
     assert len(set(clustered([*voices([1, 0, 0], [0, 1, 0]), short], 3, 20))) == 3
 

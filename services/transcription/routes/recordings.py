@@ -1,16 +1,15 @@
-"""HTTP of the transcription service."""
+"""Recordings and their transcripts."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import StreamingResponse
 
 from services.transcription import exports, ranges
-from services.transcription.service import Studio
-from services.transcription.uploads import MultipartBody
+from services.transcription.routes import Body, TheStudio
 from shared.auth.dependencies import ForUser, FromService
 from shared.errors import AudioUnreadable, Conflict, Invalid, ProductError, from_problem
 from shared.etags import Conditions, IfMatch, mark
@@ -27,17 +26,6 @@ from shared.schemas.wire import Page
 router = APIRouter(prefix="/transcription")
 
 
-async def the_studio(request: Request) -> Studio:
-    studio: Studio = request.app.state.studio
-    return studio
-
-
-async def multipart_body(request: Request) -> MultipartBody:
-    return MultipartBody(request.headers.get("content-type", ""), request.stream())
-
-
-TheStudio = Annotated[Studio, Depends(the_studio)]
-Body = Annotated[MultipartBody, Depends(multipart_body)]
 Word = Annotated[str | None, Query(max_length=200)]
 
 
