@@ -139,6 +139,7 @@ def _run(arguments: argparse.Namespace) -> int:
     import uvicorn
 
     from services.cli.bounded_http import BoundedHttp
+    from shared.clients import SOCKET_BYTES
 
     package = f"services.{arguments.service.replace('-', '_')}"
     settings = import_module(f"{package}.settings").Settings()
@@ -153,6 +154,8 @@ def _run(arguments: argparse.Namespace) -> int:
         proxy_headers=False,
         timeout_graceful_shutdown=8,
         timeout_keep_alive=30,
+        ws_max_size=SOCKET_BYTES,
+        ws_per_message_deflate=False,
         http=BoundedHttp,
     )
     return 0

@@ -1,6 +1,7 @@
 """What may go wrong, in our words.
 
 * ProductError               500
+  + StageFailed              500
   + BadRequest               400
     - Invalid                422
       . AudioUnreadable      422
@@ -80,6 +81,12 @@ class ProductError(Exception):
             request_id=request_id,
             errors=self.errors,
         )
+
+
+class StageFailed(ProductError):
+    """A late stage of the work failed; what the others made is kept."""
+
+    code = "stage_failed"
 
 
 class BadRequest(ProductError):

@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.websockets import WebSocket, WebSocketState
 
 from shared import errors
 from shared.logging import request_id
@@ -47,16 +48,27 @@ def problem_response(error: errors.ProductError, instance: str) -> Response:
 
 def install(app: FastAPI) -> None:
     """Map every kind of error of this application."""
-    app.add_exception_handler(errors.ProductError, _ours)
+    app.add_exception_handler(errors.ProductError, _ours)  # type: ignore[arg-type]
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _frameworks)
 
 
-async def _ours(request: Request, error: Exception) -> Response:
+async def _ours(request: Request | WebSocket, error: Exception) -> Response | None:
     assert isinstance(error, errors.ProductError)
+    if isinstance(request, WebSocket):
+        await _deny(request, error)
+        return None
     if error.status >= 500:
         log.warning("a request failed", extra={"code": error.code, "path": route_of(request.scope)})
     return problem_response(error, request.url.path)
+
+
+async def _deny(socket: WebSocket, error: errors.ProductError) -> None:
+    """A handshake that is refused is answered like any request; an open socket is closed."""
+    if socket.application_state is WebSocketState.CONNECTING:
+        await socket.send_denial_response(problem_response(error, socket.url.path))
+    else:
+        await socket.close(1011)
 
 
 async def _invalid(request: Request, error: Exception) -> Response:

@@ -10,7 +10,7 @@ test("time left is rounded and may be unknown", () => {
 });
 
 test("stages have words, and unknown ones their own name", () => {
-  expect([stage("speech"), stage("other")]).toEqual(["Writing down what was said", "other"]);
+  expect([stage("asr"), stage("other")]).toEqual(["Writing down what was said", "other"]);
 });
 
 test("speakers without a name are counted from one", () => {

@@ -20,8 +20,10 @@ export function left(seconds: number | null | undefined): string {
 const STAGES: Record<string, string> = {
   queued: "Waiting for its turn",
   decode: "Reading the file",
-  speech: "Writing down what was said",
-  speakers: "Telling the speakers apart",
+  vad: "Finding where somebody speaks",
+  asr: "Writing down what was said",
+  diarization: "Telling the speakers apart",
+  identification: "Looking for voices you know",
   emotion: "Listening for emotion",
   vault: "Putting it into your memory",
   done: "Done",

@@ -53,6 +53,10 @@ def scope_of(path: str) -> str:
     return _PREFIXES.get(path.lstrip("/").split("/", 1)[0], "account")
 
 
+def _ticket_key(ticket: str) -> str:
+    return f"ticket:{hashlib.sha256(ticket.encode()).hexdigest()}"
+
+
 class Identity:
     """Accounts, sessions and tokens."""
 
@@ -156,9 +160,32 @@ class Identity:
         await self._limiter.check(self._user_limit, principal.user_id, connection.state.rate_headers)
         return principal
 
+    async def redeem(self, connection: HTTPConnection, ticket: str) -> Principal:
+        """Who was given this one-use ticket. Raises Unauthenticated."""
+        found = await self._store.take(_ticket_key(ticket))
+        if found is None:
+            raise Unauthenticated("This ticket was used or is too old; ask for another one.")
+        user_id, _, session_id = found.partition(" ")
+        principal = self.still(Principal(user_id, session_id=session_id), connection.scope["path"])
+        connection.state.rate_headers = {}
+        await self._limiter.check(self._user_limit, principal.user_id, connection.state.rate_headers)
+        return principal
+
+    def still(self, principal: Principal, path: str) -> Principal:
+        """The same user as the accounts are now, for sockets that outlive a first look. Raises Unauthenticated."""
+        shown = principal.session_id or ""
+        if shown.startswith("ses_"):
+            now = self._of_session(shown, principal.user_id)
+        else:
+            row = self.accounts.token(shown)
+            now = self._of_token(row)
+        return self._scoped(now, path)
+
     def allowed(self, token: str, path: str) -> Principal:
         """Who a token stands for, if it may be used for this path. Raises Unauthenticated, Forbidden."""
-        principal = self._personal(token) if token.startswith("npt_") else self._session(token)
+        return self._scoped(self._personal(token) if token.startswith("npt_") else self._session(token), path)
+
+    def _scoped(self, principal: Principal, path: str) -> Principal:
         needed = scope_of(path)
         if needed != "admin" and needed not in principal.scopes:
             raise Forbidden(f"This token does not have the scope {needed!r}.")
@@ -166,8 +193,10 @@ class Identity:
 
     def _session(self, token: str) -> Principal:
         claims = self._tokens.verify(token, "at+jwt")
-        session_id = str(claims.get("sid", ""))
-        row = self.accounts.live_session(session_id, str(claims["sub"]), time.time())
+        return self._of_session(str(claims.get("sid", "")), str(claims["sub"]))
+
+    def _of_session(self, session_id: str, user_id: str) -> Principal:
+        row = self.accounts.live_session(session_id, user_id, time.time())
         if row is None:
             raise Unauthenticated
         scopes = ALL_SCOPES if row["role"] == "admin" else ALL_SCOPES - {"admin"}
@@ -177,7 +206,12 @@ class Identity:
         token_id, _, secret = token.removeprefix("npt_").partition(".")
         row = self.accounts.token(token_id) if len(token) < 200 else None
         digest = hashlib.sha256(secret.encode()).hexdigest()
-        if row is None or row["disabled"] or not hmac.compare_digest(row["digest"], digest):
+        if row is None or not hmac.compare_digest(row["digest"], digest):
+            raise Unauthenticated
+        return self._of_token(row)
+
+    def _of_token(self, row: Any) -> Principal:
+        if row is None or row["disabled"]:
             raise Unauthenticated
         if row["expires_at"] is not None and datetime.fromisoformat(row["expires_at"]) <= datetime.now(UTC):
             raise Unauthenticated("This token has expired; make a new one.")
@@ -241,8 +275,7 @@ class Identity:
     async def ticket(self, principal: Principal) -> str:
         """Good once, for a WebSocket, for half a minute."""
         ticket = secrets.token_urlsafe(32)
-        key = f"ticket:{hashlib.sha256(ticket.encode()).hexdigest()}"
-        await self._store.put(key, f"{principal.user_id} {principal.session_id or ''}", TICKET_S)
+        await self._store.put(_ticket_key(ticket), f"{principal.user_id} {principal.session_id or ''}", TICKET_S)
         return ticket
 
     # -- administration

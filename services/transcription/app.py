@@ -13,11 +13,16 @@ from fastapi import FastAPI
 
 from services.transcription.engines import BUILTIN, DIARIZERS, Diarizer
 from services.transcription.engines.served import Speech
+from services.transcription.enrolment import Enrolments
+from services.transcription.live import Room
+from services.transcription.naming import Naming
 from services.transcription.pipeline import Pipeline
 from services.transcription.repository import Recordings
-from services.transcription.routes import recordings
+from services.transcription.routes import live, recordings, speakers
 from services.transcription.service import TRANSCRIBE, Studio
 from services.transcription.settings import Settings
+from services.transcription.speakers import Speakers
+from services.transcription.voices import Voices
 from shared import engines
 from shared.clients.emotion import EmotionClient
 from shared.clients.gpu_coordinator import CoordinatorClient
@@ -33,6 +38,7 @@ from shared.service import create_service
 from shared.settings import require_secret
 from shared.storage import postgres
 from shared.storage.blobs import FileBlobs
+from shared.storage.journal import Journals
 from shared.storage.keyring import PostgresKeyring
 from shared.storage.redis import RedisStore
 
@@ -72,10 +78,15 @@ def create_app(settings: Settings | None = None, *, diarizer: Diarizer | None = 
             handlers = {TRANSCRIBE: studio.pipeline.run}
             worker = TaskWorker(client, handlers, new_id("asr"), concurrency=settings.parallel, holder=holder)
             apart = partial(_diarizer, settings, diarizer)
-            async with background(holder.run(), _work(studio.pipeline, worker, apart), studio.tidy()):
+            room: Room = app.state.room
+            async with background(
+                holder.run(), _work(studio.pipeline, worker, apart), studio.tidy(), room.run(), room.tidy()
+            ):
                 yield
 
-    return create_service(NAME, settings, routers=[recordings.router], lifespan=lifespan)
+    # `/transcription/{id}` would take every other path for an id, so it comes last.
+    routers = [live.router, speakers.router, recordings.router]
+    return create_service(NAME, settings, routers=routers, lifespan=lifespan)
 
 
 def _child(settings: Settings) -> ModelChild:
@@ -103,8 +114,13 @@ async def _studio(settings: Settings, app: FastAPI, stack: AsyncExitStack, engin
     rag = await stack.enter_async_context(RagClient(settings, identity))
     emotion = await stack.enter_async_context(EmotionClient(settings, identity))
     recordings, blobs = Recordings(pool, keyring), FileBlobs(settings.data_dir / "blobs")
-    pipeline = Pipeline(settings, engine, holder, recordings, blobs, keyring, emotion, rag)
-    return Studio(settings, recordings, blobs, keyring, coordinator, rag, pipeline)
+    journals, voices = Journals(settings.data_dir / "blobs"), Voices(Speakers(pool, keyring))
+    pipeline = Pipeline(settings, engine, holder, recordings, blobs, keyring, emotion, rag, voices)
+    studio = Studio(settings, recordings, blobs, keyring, coordinator, rag, pipeline, journals)
+    app.state.enrolments = Enrolments(settings, recordings, blobs, keyring, rag, voices)
+    app.state.naming = Naming(voices, rag)
+    app.state.room = Room(settings, studio, pipeline, journals)
+    return studio
 
 
 def _diarizer(settings: Settings, given: Diarizer | None) -> Diarizer | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.audio.decode import RATE_HZ, Samples, mixed
-from shared.schemas.transcription import Notice
+from shared.schemas.transcription import Notice, Segment
 
 Levels = NDArray[np.float32]
 _MINUTE = 60 * RATE_HZ
@@ -63,6 +65,12 @@ def _level(signal: Samples) -> float:
         float(np.square(signal[at : at + _MINUTE], dtype=np.float32).sum()) for at in range(0, len(signal), _MINUTE)
     ]
     return float(np.sqrt(sum(squares) / max(1, len(signal))))
+
+
+def stretches(signal: Samples, spoken: Sequence[Segment], most_s: float) -> Samples:
+    """The sound under the segments, one after the other, up to `most_s` seconds."""
+    parts = [signal[int(each.start_s * RATE_HZ) : int(each.end_s * RATE_HZ)] for each in spoken]
+    return np.concatenate([*parts, signal[:0]])[: int(most_s * RATE_HZ)]
 
 
 def labels(count: int, given: str | None) -> tuple[dict[str, str], list[Notice]]:

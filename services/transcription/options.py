@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
@@ -32,6 +32,7 @@ class UploadOptions(Request):
     emotion: bool = True
     remember: bool = True
     tags: Annotated[list[Tag], Field(max_length=50)] = Field(default_factory=list)
+    redact: Annotated[list[Literal["email", "phone", "card"]], Field(max_length=10)] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _counts_agree(self) -> UploadOptions:
@@ -43,8 +44,14 @@ class UploadOptions(Request):
 def read(fields: Mapping[str, str], able: Capabilities | None) -> UploadOptions:
     """Checked options of form fields. Raises Invalid naming each field that is wrong."""
     values: dict[str, Any] = {name: value for name, value in fields.items() if value != "" and name != "wait_s"}
-    if "tags" in values:
-        values["tags"] = [tag.strip() for tag in values["tags"].split(",") if tag.strip()]
+    return checked(values, able)
+
+
+def checked(values: dict[str, Any], able: Capabilities | None) -> UploadOptions:
+    """Raises Invalid naming each field that is wrong."""
+    for name in ("tags", "redact"):
+        if isinstance(values.get(name), str):
+            values[name] = [each.strip() for each in values[name].split(",") if each.strip()]
     try:
         options = UploadOptions.model_validate(values)
     except ValidationError as error:

@@ -1,7 +1,10 @@
 """From stored bytes to a transcript in the vault, in stages whose work is kept.
 
-decode -> speech (in chunks, each saved) -> speakers -> emotion -> vault. A crash goes on from the last saved chunk; a
-failed late stage costs a warning, never the transcript.
+decode -> vad (where the recording may be cut) -> asr (in chunks, each saved) -> diarization -> identification ->
+emotion -> vault. What a stage made is stored sealed, so a crash goes on from the last saved chunk and a retry begins
+with the stage that failed; only the decoded sound is made anew, which costs less than storing it. A late stage that
+fails leaves the transcript complete without it, with a warning; the job then fails by the name of that stage and may be
+retried.
 """
 
 from __future__ import annotations
@@ -9,27 +12,27 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
-import numpy as np
-
 from services.transcription import channels as channel_split
-from services.transcription.diarization import assign, speakers_of
-from services.transcription.engines import Capabilities, Diarizer, Heard, Sound
+from services.transcription.chunking import cuts, most_spoken, moved
+from services.transcription.diarization import assign, label_of, speakers_of
+from services.transcription.engines import Capabilities, Diarizer, Heard, Sound, Voice
 from services.transcription.engines.served import Speech
+from services.transcription.redaction import NOTICE, redact
 from services.transcription.repository import Recording, Recordings
 from services.transcription.settings import Settings
+from services.transcription.voices import Voices, plain, voice_of
 from shared.audio.decode import RATE_HZ, Decoded, DecodeLimits, Samples, as_float, decode
 from shared.auth.principal import Principal
 from shared.clients.emotion import EmotionClient
 from shared.clients.rag import RagClient
-from shared.errors import Busy, ModelLost, NotFound, ProductError, UpstreamUnavailable
+from shared.errors import Busy, ModelLost, NotFound, ProductError, StageFailed, UpstreamUnavailable
 from shared.gpu.holder import Holder, Preempted
 from shared.gpu.worker import LeaseLost, TaskCancelled, TaskContext
 from shared.schemas.transcription import (
@@ -39,6 +42,7 @@ from shared.schemas.transcription import (
     Notice,
     Segment,
     SpanEmotion,
+    Speaker,
     Status,
     Transcript,
 )
@@ -47,23 +51,27 @@ from shared.storage.keyring import Keyring
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
-Labelled = tuple[list[Segment], list[Notice]]
-Stage = Callable[[Recording, list[Segment]], Awaitable[Labelled]]
 BATCH = 128
 BREATH_S = 0.1
 CLIP_WAIT_S = 60.0
+LIVE_S = 20.0
+"""How long a chunk of the background lets those who listen live go first."""
 MOST_CHARS = 20_000
 """Of one text, as the emotion service takes it."""
 MOST_ATTEMPTS = 5
 PAUSE_S = 1.0
 EMOTION_S, VAULT_S = 15.0, 120.0
 """How long a stage waits for a service that does not answer."""
-LOOK_S = 15.0
-"""How far from the ideal place a pause is looked for."""
 EARLY_S = 60.0
 """A longer recording can be searched as soon as its words are there."""
-SHARE = {"decode": 3.0, "speech": 65.0, "speakers": 95.0, "emotion": 97.0, "vault": 99.0}
+VOICE_S = 60.0
+"""Sound of one channel that its speaker is recognised by."""
+SHARE = {
+    "decode": 3.0, "vad": 4.0, "asr": 65.0, "diarization": 93.0, "identification": 94.0, "emotion": 97.0, "vault": 99.0,
+}  # fmt: skip
 """Percent of the whole at the end of each stage, as it was for half an hour on CPU."""
+PASSED_ON = (TaskCancelled, LeaseLost, Preempted, NotFound, asyncio.CancelledError)
+"""What no stage may take for a failure of its own."""
 
 
 @dataclass
@@ -72,13 +80,32 @@ class _Draft:
 
     recording: Recording
     began: float
-    duration_s: float
-    channels: int
-    language: str | None
-    segments: list[Segment]
+    sound: Decoded
+    signals: list[Samples]
     notices: list[Notice]
+    language: str | None = None
+    segments: list[Segment] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
     """Labels of channels."""
+    voices: dict[str, Voice] = field(default_factory=dict)
+    """By label of the speaker."""
+    known: dict[str, Speaker] = field(default_factory=dict)
+    """Speakers who were recognised, by label."""
+    emotion_model: str | None = None
+    failed: list[str] = field(default_factory=list)
+    """Late stages that are to be tried again."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return self.recording.options
+
+    @property
+    def apart(self) -> bool:
+        """Each channel is a speaker."""
+        return len(self.signals) > 1
+
+
+LateStage = Callable[["TaskContext", _Draft], Awaitable[None]]
 
 
 class Pipeline:
@@ -94,12 +121,14 @@ class Pipeline:
         keyring: Keyring,
         emotion: EmotionClient,
         rag: RagClient,
+        voices: Voices,
     ) -> None:
         self._settings, self.engine, self._holder = settings, engine, holder
         self._diarizer: Diarizer | None = None
         self._recordings, self._blobs, self._keyring = recordings, blobs, keyring
-        self._emotion, self._rag = emotion, rag
-        self._emotion_model: str | None = None
+        self._emotion, self._rag, self.voices = emotion, rag, voices
+        self.live_first: Callable[[], bool] = lambda: False
+        """Somebody who speaks right now waits for words."""
         # A long recording's speakers take minutes in one piece; nobody's words wait for them.
         self._beside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="speakers")
 
@@ -108,16 +137,43 @@ class Pipeline:
         """None where the model was never loaded (yet)."""
         return self.engine.known
 
+    @property
+    def diarizer(self) -> Diarizer | None:
+        return self._diarizer
+
     def use(self, diarizer: Diarizer | None) -> None:
         self._diarizer = diarizer
+        self.voices.use(diarizer)
+
+    # -- for those who wait for it
+
+    async def hear(
+        self, sound: Sound, *, language: str | None = None, hotwords: str | None = None, most_s: float = CLIP_WAIT_S
+    ) -> Heard:
+        """What was said in a short stretch. Raises ModelNotReady."""
+        async with self._holder.use(most_s=most_s):
+            return await self.engine.transcribe(sound, language=language, hotwords=hotwords)
 
     async def clip(self, sound: Sound) -> tuple[Heard, str]:
-        """What was said in a short clip, and by which model; somebody waits for it. Raises ModelNotReady."""
+        """What was said in a short clip, and by which model. Raises ModelNotReady."""
+        return await self.hear(sound), self.engine.capabilities.model
+
+    async def guess(self, sound: Sound, *, language: str | None) -> str:
+        """A first idea of what is being said. Raises ModelNotReady."""
         async with self._holder.use(most_s=CLIP_WAIT_S):
-            return await self.engine.transcribe(sound), self.engine.capabilities.model
+            return await self.engine.guess(sound, language=language)
+
+    async def voice(self, sound: Sound) -> Voice | None:
+        """Of a stretch in which one person talks; None where nobody can tell."""
+        return await asyncio.to_thread(self._diarizer.voice, sound) if self._diarizer is not None else None
+
+    # -- the task
 
     async def _in_turn(self, work: Callable[[], Awaitable[Result]]) -> Result:
         """One piece of work with the model. Raises Preempted where others go first, also in the middle of it."""
+        deadline = time.monotonic() + LIVE_S
+        while self.live_first() and time.monotonic() < deadline:  # noqa: ASYNC110 - it is over in a moment
+            await asyncio.sleep(BREATH_S)
         try:
             async with self._holder.in_background():
                 return await work()
@@ -132,7 +188,8 @@ class Pipeline:
         recording = await self._recordings.get(recording_id, owner)
         await self._recordings.set_begun(recording_id)
         try:
-            await self._finish(await self._transcript(context, recording), recording)
+            draft = await self._drafted(context, recording)
+            await self._finish(await self._document(draft, "completed"), draft)
         except (TaskCancelled, asyncio.CancelledError):
             if context.stop is TaskCancelled:
                 await self._recordings.set_status(recording_id, "cancelled")
@@ -145,14 +202,17 @@ class Pipeline:
             if error.status < 500 or context.task.attempt >= MOST_ATTEMPTS:
                 await self._recordings.set_status(recording_id, "failed", error.detail, error.code)
             raise
+        if draft.failed:
+            raise StageFailed(f"Not done: {', '.join(draft.failed)}. The transcript is there without; retry the job.")
         return {"transcript_id": recording_id}
 
     async def _forget(self, recording: Recording) -> None:
         with suppress(ProductError):
             await self._rag.delete_transcript(Principal(recording.owner), recording.recording_id)
 
-    async def _finish(self, transcript: Transcript, recording: Recording) -> None:
+    async def _finish(self, transcript: Transcript, draft: _Draft) -> None:
         """To the vault; and out of it again where the recording was deleted meanwhile."""
+        recording = draft.recording
         user, recording_id = Principal(recording.owner), recording.recording_id
         remember = recording.options.get("remember", True)
         await patiently(lambda: self._rag.put_transcript(user, transcript, remember=remember), VAULT_S)
@@ -165,9 +225,49 @@ class Pipeline:
         if latest["title"] != transcript.title or latest.get("tags", []) != transcript.tags:
             edit = EditTranscript(title=latest["title"], tags=latest.get("tags", []))
             await self._rag.edit_transcript(user, recording_id, edit)
-        await self._recordings.drop_parts(recording_id)
+        if not draft.failed:
+            await self._recordings.drop_parts(recording_id)
 
-    async def _transcript(self, context: TaskContext, recording: Recording) -> Transcript:
+    async def _drafted(self, context: TaskContext, recording: Recording) -> _Draft:
+        """All stages but the last. The first three have to succeed; each of the others may fail alone."""
+        draft = await self._opened(context, recording)
+        await self._asr(context, draft)
+        if not draft.segments:
+            draft.notices.append(Notice(code="no_speech", detail="No speech was found in this recording."))
+            return draft
+        if draft.sound.duration_s > EARLY_S:
+            await self._early(draft)
+        await self._late("diarization", self._diarization, context, draft)
+        await self._late("identification", self._identification, context, draft)
+        await self._late("emotion", self._emotions, context, draft)
+        await self._tell(context, draft, "vault", SHARE["emotion"])
+        return draft
+
+    async def _tell(self, context: TaskContext, draft: _Draft, stage: str, percent: float, **cursor: Any) -> None:
+        """How far it is, and how long it may still take at this pace."""
+        took_s = time.monotonic() - draft.began
+        eta_s = round(took_s * (100 - percent) / percent, 1) if percent >= SHARE["vad"] else None
+        await context.progress(stage, percent, eta_s, cursor or None)
+
+    async def _late(self, stage: str, work: LateStage, context: TaskContext, draft: _Draft) -> None:
+        """A failed late stage must not cost the transcript."""
+        before = list(SHARE)[list(SHARE).index(stage) - 1]
+        await self._tell(context, draft, stage, SHARE[before])
+        try:
+            await work(context, draft)
+        except PASSED_ON:
+            raise
+        except (Busy, UpstreamUnavailable) as error:
+            draft.failed.append(stage)
+            draft.notices.append(Notice(code=f"{stage}_unavailable", detail=error.detail))
+        except Exception as error:
+            log.exception("a stage failed", extra={"stage": stage, "kind": type(error).__name__})
+            draft.failed.append(stage)
+            draft.notices.append(Notice(code=f"{stage}_failed", detail=LATE[stage]))
+
+    # -- decode
+
+    async def _opened(self, context: TaskContext, recording: Recording) -> _Draft:
         began, options = time.monotonic(), recording.options
         await context.progress("decode", 1)
         sound = await self._decoded(recording)
@@ -179,146 +279,109 @@ class Pipeline:
             detail = f"{self.engine.capabilities.model} takes no hotwords, so they were not used."
             notices.append(Notice(code="hotwords_ignored", detail=detail))
         await self._recordings.set_facts(recording.recording_id, sound.duration_s, sound.channels)
-        await context.progress("speech", SHARE["decode"])
-        segments, language = await self._speech(context, recording, signals)
-        draft = _Draft(recording, began, sound.duration_s, sound.channels, language, segments, notices)
-        if not segments:
-            notices.append(Notice(code="no_speech", detail="No speech was found in this recording."))
-        elif sound.duration_s > EARLY_S:
-            await self._early(draft)
-        await context.progress("speakers", SHARE["speech"])
-        if len(signals) > 1:
-            draft.names, found = channel_split.labels(len(signals), options.get("channel_labels"))
-            notices += found
-        elif options["diarize"] and segments:
-            work = partial(self._speakers, context, signals[0])
-            draft.segments, found = await self._kept(recording, "speakers", segments, work)
-            notices += found
-        await context.progress("emotion", SHARE["speakers"])
-        if options["emotion"] and segments:
-            draft.segments, found = await self._kept(recording, "emotion", draft.segments, self._emotions)
-            notices += found
-        await context.progress("vault", SHARE["emotion"])
-        return await self._document(draft, "completed")
-
-    async def _early(self, draft: _Draft) -> None:
-        """What was said can be found while it is still worked out who said it and how."""
-        owner, options = draft.recording.owner, draft.recording.options
-        if options.get("remember", True):
-            try:
-                await self._rag.put_transcript(Principal(owner), await self._document(draft, "processing"))
-            except (UpstreamUnavailable, Busy):
-                log.info("a transcript was not stored early; it will be when it is whole")
-
-    async def _document(self, draft: _Draft, status: Status) -> Transcript:
-        recording, segments = draft.recording, draft.segments
-        took_s = time.monotonic() - draft.began
-        options = (await self._recordings.get(recording.recording_id, recording.owner)).options
-        apart = options["diarize"] and not draft.names and status == "completed"
-        return Transcript(
-            transcript_id=recording.recording_id,
-            status=status,
-            title=options["title"],
-            context=options.get("context"),
-            language=draft.language,
-            duration_s=round(draft.duration_s, 3),
-            text=" ".join(segment.text for segment in segments),
-            channels=draft.channels,
-            created_at=recording.created_at,
-            tags=options.get("tags", []),
-            job_id=recording.job_id,
-            speakers=speakers_of(segments, draft.names),
-            segments=segments,
-            warnings=draft.notices,
-            metadata=Metadata(
-                processing_s=round(took_s, 3),
-                realtime_factor=round(took_s / max(draft.duration_s, 0.001), 4),
-                models=Models(
-                    asr=self.engine.capabilities.model,
-                    speaker=self._diarizer.model if self._diarizer and apart else None,
-                    emotion=self._emotion_model if any(each.emotion for each in segments) else None,
-                ),
-            ),
-        )
-
-    async def _kept(self, recording: Recording, stage: str, segments: list[Segment], work: Stage) -> Labelled:
-        """What `work` makes of the segments; what an earlier run made of them where there was one."""
-        saved = await self._recordings.parts(recording, stage)
-        if saved:
-            found = [Segment.model_validate(each) for each in saved[0]["segments"]]
-            return found, [Notice.model_validate(each) for each in saved[0]["notices"]]
-        labelled, notices = await work(recording, segments)
-        value = {
-            "segments": [each.model_dump() for each in labelled],
-            "notices": [each.model_dump() for each in notices],
-        }
-        await self._recordings.put_part(recording, stage, 0, value)
-        return labelled, notices
+        return _Draft(recording, began, sound, signals, notices)
 
     async def _decoded(self, recording: Recording) -> Decoded:
         key = await self._keyring.data_key(recording.owner)
         source = self._blobs.read(recording.owner, recording.recording_id, key)
         return await decode(source, limits=DecodeLimits(max_s=self._settings.max_duration_s))
 
-    async def _speech(
-        self, context: TaskContext, recording: Recording, signals: list[Samples]
-    ) -> tuple[list[Segment], str | None]:
+    # -- vad and asr
+
+    async def _asr(self, context: TaskContext, draft: _Draft) -> None:
         """All chunks of all channels; those that an earlier run saved are not done again."""
-        options = recording.options
-        saved = await self._recordings.parts(recording, "speech")
-        plan = await self._plan(recording, signals)
-        began, fresh = time.monotonic(), 0
+        await self._tell(context, draft, "vad", SHARE["decode"])
+        plan = await self._plan(draft)
+        saved = await self._recordings.parts(draft.recording, "asr")
         for part, (channel, start, end) in enumerate(plan):
             if part not in saved:
-                sound = as_float(signals[channel][start:end])
-                hear = partial(
-                    self.engine.transcribe, sound, language=options.get("language"), hotwords=options.get("hotwords")
-                )
-                heard = await self._in_turn(hear)
-                moved = [_moved(each, start / RATE_HZ, channel) for each in heard.segments]
-                saved[part] = {"language": heard.language, "segments": [each.model_dump() for each in moved]}
-                await self._recordings.put_part(recording, "speech", part, saved[part])
-                fresh += 1
-            share = (part + 1) / len(plan)
-            eta_s = (time.monotonic() - began) / max(fresh, 1) * (len(plan) - part - 1)
-            percent = SHARE["decode"] + (SHARE["speech"] - SHARE["decode"]) * share
-            await context.progress("speech", percent, round(eta_s, 1), {"part": part})
+                saved[part] = await self._chunk(draft, channel, start, end)
+                await self._recordings.put_part(draft.recording, "asr", part, saved[part])
+            percent = SHARE["vad"] + (SHARE["asr"] - SHARE["vad"]) * (part + 1) / len(plan)
+            await self._tell(context, draft, "asr", percent, part=part)
         segments = [Segment.model_validate(each) for part in range(len(plan)) for each in saved[part]["segments"]]
         segments.sort(key=lambda each: (each.start_s, each.channel))
-        return segments, most_spoken([saved[part] for part in range(len(plan))])
+        draft.language = most_spoken([saved[part] for part in range(len(plan))])
+        if kinds := frozenset(draft.options.get("redact") or ()):
+            segments, _ = redact(segments, kinds)
+            draft.notices.append(NOTICE)
+        draft.segments = segments
+        if draft.apart:
+            draft.names, found = channel_split.labels(len(draft.signals), draft.options.get("channel_labels"))
+            draft.notices += found
 
-    async def _plan(self, recording: Recording, signals: list[Samples]) -> list[tuple[int, int, int]]:
+    async def _chunk(self, draft: _Draft, channel: int, start: int, end: int) -> dict[str, Any]:
+        sound, options = as_float(draft.signals[channel][start:end]), draft.options
+        hear = partial(
+            self.engine.transcribe, sound, language=options.get("language"), hotwords=options.get("hotwords")
+        )
+        heard = await self._in_turn(hear)
+        found = [moved(each, start / RATE_HZ, channel).model_dump() for each in heard.segments]
+        return {"language": heard.language, "segments": found}
+
+    async def _plan(self, draft: _Draft) -> list[tuple[int, int, int]]:
         """(channel, first sample, end) of each chunk; kept, since saved chunks are numbered by it."""
-        saved = await self._recordings.parts(recording, "plan")
+        saved = await self._recordings.parts(draft.recording, "plan")
         if not saved:
+            pauses = lambda window: self._in_turn(partial(self.engine.pauses, window))  # noqa: E731
             plan = [
                 [channel, start, end]
-                for channel, signal in enumerate(signals)
-                for start, end in await self._in_turn(partial(cuts, self.engine, signal, self._settings.chunk_s))
+                for channel, signal in enumerate(draft.signals)
+                for start, end in await cuts(pauses, signal, self._settings.chunk_s)
             ]
-            await self._recordings.put_part(recording, "plan", 0, plan)
+            await self._recordings.put_part(draft.recording, "plan", 0, plan)
             saved = {0: plan}
         return [(channel, start, end) for channel, start, end in saved[0]]
 
-    async def _speakers(
-        self, context: TaskContext, signal: Samples, recording: Recording, segments: list[Segment]
-    ) -> Labelled:
-        if self._diarizer is None:
-            detail = (
-                "No speaker model is installed, so everything is under one speaker; stereo is told apart by channel."
-            )
-            return segments, [Notice(code="diarization_unavailable", detail=detail)]
-        hints = {name: recording.options.get(name) for name in ("num_speakers", "min_speakers", "max_speakers")}
-        try:
-            work = partial(self._diarizer.diarize, as_float(signal), breathe=partial(self._breathe, context), **hints)
-            turns = (await asyncio.get_running_loop().run_in_executor(self._beside, work)).turns
-        except (TaskCancelled, LeaseLost):
-            raise
-        except Exception as error:  # a failed late stage must not cost the transcript
-            log.exception("diarization failed", extra={"kind": type(error).__name__})
-            detail = "Telling the speakers apart failed; everything is under one speaker."
-            return segments, [Notice(code="diarization_failed", detail=detail)]
-        return assign(segments, turns), []
+    async def _early(self, draft: _Draft) -> None:
+        """What was said can be found while it is still worked out who said it and how."""
+        owner, options = draft.recording.owner, draft.options
+        if options.get("remember", True):
+            try:
+                await self._rag.put_transcript(Principal(owner), await self._document(draft, "processing"))
+            except (UpstreamUnavailable, Busy):
+                log.info("a transcript was not stored early; it will be when it is whole")
+
+    # -- diarization and identification
+
+    async def _diarization(self, context: TaskContext, draft: _Draft) -> None:
+        saved = await self._recordings.parts(draft.recording, "diarization")
+        if not saved:
+            value = await self._apart(context, draft)
+            await self._recordings.put_part(draft.recording, "diarization", 0, value)
+            saved = {0: value}
+        draft.segments = [Segment.model_validate(each) for each in saved[0]["segments"]]
+        draft.voices = {label: voice_of(each) for label, each in saved[0]["voices"].items()}
+        draft.notices += [Notice.model_validate(each) for each in saved[0]["notices"]]
+
+    async def _apart(self, context: TaskContext, draft: _Draft) -> dict[str, Any]:
+        segments, voices, notices = draft.segments, dict[str, Voice](), list[Notice]()
+        if self._diarizer is None and draft.options["diarize"] and not draft.apart:
+            notices = [Notice(code="diarization_unavailable", detail=NO_SPEAKERS)]
+        elif draft.apart and self._diarizer is not None:
+            voices = await asyncio.get_running_loop().run_in_executor(self._beside, self._of_channels, draft)
+        elif draft.options["diarize"] and self._diarizer is not None:
+            hints = {name: draft.options.get(name) for name in ("num_speakers", "min_speakers", "max_speakers")}
+            breathe = partial(self._breathe, context)
+            work = partial(self._diarizer.diarize, as_float(draft.signals[0]), breathe=breathe, **hints)
+            found = await asyncio.get_running_loop().run_in_executor(self._beside, work)
+            segments = assign(segments, found.turns)
+            voices = {label_of(speaker): voice for speaker, voice in found.voices.items()}
+        return {
+            "segments": [each.model_dump() for each in segments],
+            "voices": {label: plain(voice) for label, voice in voices.items()},
+            "notices": [each.model_dump() for each in notices],
+        }
+
+    def _of_channels(self, draft: _Draft) -> dict[str, Voice]:
+        """Blocking. The voice of each channel, by the first minute of its speech."""
+        found: dict[str, Voice] = {}
+        for channel, signal in enumerate(draft.signals):
+            spoken = [each for each in draft.segments if each.channel == channel]
+            sound = as_float(channel_split.stretches(signal, spoken, VOICE_S))
+            if len(sound) and self._diarizer is not None and (voice := self._diarizer.voice(sound)) is not None:
+                found[label_of(channel)] = voice
+        return found
 
     def _breathe(self, context: TaskContext) -> None:
         """Between two pieces of one long work, in its thread: while others go first it waits, so nothing is lost."""
@@ -327,21 +390,74 @@ class Pipeline:
         if context.stop is not None:
             raise context.stop
 
-    async def _emotions(self, recording: Recording, segments: list[Segment]) -> Labelled:
-        user, found = Principal(recording.owner), []
-        texts = [each.text[:MOST_CHARS] for each in segments]
-        try:
-            for at in range(0, len(texts), BATCH):
-                ask = partial(self._emotion.batch, user, texts[at : at + BATCH])
-                batch = await patiently(ask, EMOTION_S)
-                self._emotion_model = batch.model
-                found += [
-                    SpanEmotion(label=each.emotions[0].label, score=each.emotions[0].score) for each in batch.results
-                ]
-            return [s.model_copy(update={"emotion": e}) for s, e in zip(segments, found, strict=True)], []
-        except (ProductError, ValueError):  # a failed late stage must not cost the transcript
-            detail = "The emotion service did not answer; the transcript has no emotions."
-            return segments, [Notice(code="emotion_unavailable", detail=detail)]
+    async def _identification(self, context: TaskContext, draft: _Draft) -> None:
+        await self.voices.keep(draft.recording, draft.voices)
+        draft.known = await self.voices.recognised(draft.recording.owner, draft.voices)
+
+    # -- emotion
+
+    async def _emotions(self, context: TaskContext, draft: _Draft) -> None:
+        if not draft.options["emotion"]:
+            return
+        saved = await self._recordings.parts(draft.recording, "emotion")
+        if not saved:
+            spans, model = await self._felt(draft)
+            value = {"spans": [each.model_dump() for each in spans], "model": model}
+            await self._recordings.put_part(draft.recording, "emotion", 0, value)
+            saved = {0: value}
+        felt = [SpanEmotion.model_validate(each) for each in saved[0]["spans"]]
+        draft.segments = [s.model_copy(update={"emotion": e}) for s, e in zip(draft.segments, felt, strict=True)]
+        draft.emotion_model = saved[0]["model"]
+
+    async def _felt(self, draft: _Draft) -> tuple[list[SpanEmotion], str | None]:
+        user, found = Principal(draft.recording.owner), list[SpanEmotion]()
+        texts, model = [each.text[:MOST_CHARS] for each in draft.segments], None
+        for at in range(0, len(texts), BATCH):
+            batch = await patiently(partial(self._emotion.batch, user, texts[at : at + BATCH]), EMOTION_S)
+            model = batch.model
+            found += [SpanEmotion(label=each.emotions[0].label, score=each.emotions[0].score) for each in batch.results]
+        return found, model
+
+    # -- the document
+
+    async def _document(self, draft: _Draft, status: Status) -> Transcript:
+        recording, segments, duration_s = draft.recording, draft.segments, draft.sound.duration_s
+        took_s = time.monotonic() - draft.began
+        options = (await self._recordings.get(recording.recording_id, recording.owner)).options
+        return Transcript(
+            transcript_id=recording.recording_id,
+            status=status,
+            title=options["title"],
+            context=options.get("context"),
+            language=draft.language,
+            duration_s=round(duration_s, 3),
+            text=" ".join(segment.text for segment in segments),
+            channels=draft.sound.channels,
+            created_at=recording.created_at,
+            tags=options.get("tags", []),
+            job_id=recording.job_id,
+            speakers=[draft.known.get(each.label, each).model_copy(update={"talk_s": each.talk_s})
+                      for each in speakers_of(segments, draft.names)],
+            segments=segments,
+            warnings=draft.notices,
+            metadata=Metadata(
+                processing_s=round(took_s, 3),
+                realtime_factor=round(took_s / max(duration_s, 0.001), 4),
+                models=Models(
+                    asr=self.engine.capabilities.model,
+                    speaker=self._diarizer.model if self._diarizer and draft.voices else None,
+                    emotion=draft.emotion_model,
+                ),
+            ),
+        )  # fmt: skip
+
+
+NO_SPEAKERS = "No speaker model is installed, so everything is under one speaker; stereo is told apart by channel."
+LATE = {
+    "diarization": "Telling the speakers apart failed; everything is under one speaker. Retry the job to try again.",
+    "identification": "Recognising known speakers failed. Retry the job to try again.",
+    "emotion": "Reading the emotions failed. Retry the job to try again.",
+}
 
 
 async def patiently(work: Callable[[], Awaitable[Result]], most_s: float) -> Result:
@@ -354,49 +470,3 @@ async def patiently(work: Callable[[], Awaitable[Result]], most_s: float) -> Res
             if time.monotonic() > deadline:
                 raise
             await asyncio.sleep(PAUSE_S)
-
-
-def most_spoken(parts: Sequence[Mapping[str, Any]]) -> str | None:
-    """The language of most of the text; silence has none to say."""
-    count: Counter[str] = Counter()
-    for part in parts:
-        count[part["language"]] += sum(len(each["text"]) for each in part["segments"])
-    return count.most_common(1)[0][0] if count else None
-
-
-async def cuts(engine: Speech, signal: Samples, chunk_s: float) -> list[tuple[int, int]]:
-    """Sample ranges of about `chunk_s`, cut in pauses so that no word is halved."""
-    total, chunk = len(signal), int(chunk_s * RATE_HZ)
-    found, begin = [], 0
-    while total - begin > 1.5 * chunk:
-        end = await _pause_near(engine, signal, begin + chunk, min(int(LOOK_S * RATE_HZ), chunk // 2))
-        found.append((begin, end))
-        begin = end
-    return [*found, (begin, total)]
-
-
-async def _pause_near(engine: Speech, signal: Samples, goal: int, reach: int) -> int:
-    """The middle of the nearest pause; where nobody stops to breathe, the quietest moment."""
-    window = signal[goal - reach : goal + reach]
-    middles = [int((start + end) / 2 * RATE_HZ) for start, end in await engine.pauses(as_float(window))]
-    if middles:
-        return goal - reach + min(middles, key=lambda at: abs(at - reach))
-    size = RATE_HZ // 20
-    levels = np.abs(as_float(window[: len(window) // size * size]).reshape(-1, size)).mean(axis=1)
-    return goal - reach + int(levels.argmin()) * size + size // 2
-
-
-def _moved(segment: Segment, offset_s: float, channel: int) -> Segment:
-    words = [
-        word.model_copy(update={"start_s": round(word.start_s + offset_s, 3), "end_s": round(word.end_s + offset_s, 3)})
-        for word in segment.words
-    ]
-    return segment.model_copy(
-        update={
-            "start_s": round(segment.start_s + offset_s, 3),
-            "end_s": round(segment.end_s + offset_s, 3),
-            "channel": channel,
-            "speaker": f"SPEAKER_{channel:02d}",
-            "words": words,
-        }
-    )

@@ -45,18 +45,27 @@ class Recordings:
         self._keyring = keyring
 
     async def add(
-        self, recording_id: str, owner: str, options: Mapping[str, Any], *, size_bytes: int, sha256: str
+        self,
+        recording_id: str,
+        owner: str,
+        options: Mapping[str, Any],
+        *,
+        size_bytes: int,
+        sha256: str,
+        status: str = "queued",
     ) -> None:
         key = await self._keyring.data_key(owner)
         sealed = seal(key, json.dumps(dict(options)).encode(), recording_id.encode())
         with in_our_words():
             await self._pool.execute(
-                "INSERT INTO recording (recording_id, owner, sealed, size_bytes, sha256) VALUES ($1, $2, $3, $4, $5)",
+                "INSERT INTO recording (recording_id, owner, sealed, size_bytes, sha256, status, heard_at)"
+                " VALUES ($1, $2, $3, $4, $5, $6, now())",
                 recording_id,
                 owner,
                 sealed,
                 size_bytes,
                 sha256,
+                status,
             )
 
     async def get(self, recording_id: str, owner: str) -> Recording:
@@ -106,13 +115,45 @@ class Recordings:
             )
         return [(row["recording_id"], row["owner"]) for row in rows]
 
+    async def touch(self, recording: Recording, every_s: float) -> bool:
+        """Sound came for a live recording; written down every so often. False where it is not live any more."""
+        with in_our_words():
+            status = await self._pool.fetchval(
+                "WITH noted AS (UPDATE recording SET heard_at = now() WHERE recording_id = $1 AND status = 'live'"
+                " AND heard_at < now() - make_interval(secs => $2))"
+                " SELECT status FROM recording WHERE recording_id = $1",
+                recording.recording_id,
+                every_s,
+            )
+        return bool(status == "live")
+
+    async def silent(self, longer_than_s: float) -> list[tuple[str, str]]:
+        """(recording id, owner) of live recordings for which no sound came for so long."""
+        with in_our_words():
+            rows = await self._pool.fetch(
+                "SELECT recording_id, owner FROM recording WHERE status = 'live'"
+                " AND heard_at < now() - make_interval(secs => $1) LIMIT 100",
+                longer_than_s,
+            )
+        return [(row["recording_id"], row["owner"]) for row in rows]
+
+    async def set_stored(self, recording_id: str, size_bytes: int, sha256: str) -> None:
+        """A live recording is a file like any other now."""
+        await self._execute(
+            "UPDATE recording SET status = 'queued', size_bytes = $2, sha256 = $3"
+            " WHERE recording_id = $1 AND status = 'live'",
+            recording_id,
+            size_bytes,
+            sha256,
+        )
+
     async def set_job(self, recording_id: str, job_id: str) -> None:
         await self._execute("UPDATE recording SET job_id = $2 WHERE recording_id = $1", recording_id, job_id)
 
     async def set_begun(self, recording_id: str) -> None:
         await self._execute(
             "UPDATE recording SET status = 'processing', error = NULL, error_code = NULL"
-            " WHERE recording_id = $1 AND status <> 'deleting'",
+            " WHERE recording_id = $1 AND status NOT IN ('deleting', 'completed')",
             recording_id,
         )
 

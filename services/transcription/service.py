@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 from services.transcription import options as upload_options
@@ -21,6 +22,7 @@ from shared.clients.rag import RagClient
 from shared.errors import AudioUnreadable, NotFound, PreconditionFailed, ProductError, TooLarge
 from shared.schemas.coordinator import SubmitTask
 from shared.schemas.ids import new_id
+from shared.schemas.live import Start
 from shared.schemas.transcription import (
     ClipTranscript,
     EditTranscript,
@@ -32,14 +34,18 @@ from shared.schemas.transcription import (
 )
 from shared.schemas.wire import Page
 from shared.storage.blobs import Blobs
+from shared.storage.journal import Journals
 from shared.storage.keyring import Keyring
 
 log = logging.getLogger(__name__)
 TRANSCRIBE = "transcribe"
+LIVE = "live"
+"""Status of a recording whose sound is still coming."""
 TIDY_S = 15.0
 DELETE_S = 120.0
 """How long a deletion is kept open for a worker that has not noticed yet; leases end long before."""
 CLIP_S = 600.0
+MOST_LIVE_BYTES_S = 48_000 * 2 * 2
 TERMINAL = ("completed", "failed", "cancelled")
 
 
@@ -55,8 +61,10 @@ class Studio:
         coordinator: CoordinatorClient,
         rag: RagClient,
         pipeline: Pipeline,
+        journals: Journals,
     ) -> None:
-        self._settings, self._recordings, self._blobs, self._keyring = settings, recordings, blobs, keyring
+        self._settings, self.recordings, self._blobs, self.keyring = settings, recordings, blobs, keyring
+        self._recordings, self._keyring, self._journals = recordings, keyring, journals
         self._coordinator, self._rag, self.pipeline = coordinator, rag, pipeline
 
     async def upload(self, user: Principal, body: MultipartBody) -> UploadAccepted:
@@ -80,6 +88,27 @@ class Studio:
             await self._discard(user.user_id, recording_id)
             raise
         return UploadAccepted(transcript_id=recording_id, job_id=job_id, status="queued")
+
+    async def begin(self, owner: str, start: Start, digest: str) -> Recording:
+        """A live recording, durable before its first sound. `digest`: of the secret that resumes it."""
+        recording_id = new_id("rec")
+        fields = start.model_dump(
+            exclude_none=True, include=set(upload_options.UploadOptions.model_fields) - {"channels"}
+        )
+        values = upload_options.checked(fields, self.pipeline.capabilities).model_dump()
+        values["title"] = start.title or f"Live recording of {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+        values["channels"] = "separate" if start.channels > 1 else "mono"
+        values["live"] = {"rate_hz": start.sample_rate_hz, "channels": start.channels, "resume": digest}
+        await self._recordings.add(recording_id, owner, values, size_bytes=0, sha256="", status=LIVE)
+        return await self._recordings.get(recording_id, owner)
+
+    async def adopt(self, recording: Recording, sound: AsyncIterator[bytes]) -> str:
+        """A live recording has ended: from now on it is as if it had been uploaded. Its job."""
+        key = await self._keyring.data_key(recording.owner)
+        most = self._settings.max_upload_bytes + int(self._settings.max_duration_s * MOST_LIVE_BYTES_S)
+        info = await self._blobs.write(recording.owner, recording.recording_id, key, sound, max_bytes=most)
+        await self._recordings.set_stored(recording.recording_id, info.size_bytes, info.sha256)
+        return await self._submit(recording.recording_id, recording.owner)
 
     async def _discard(self, owner: str, recording_id: str) -> None:
         """Whatever there is of it by now; the error that led here is the one to tell."""
@@ -158,7 +187,9 @@ class Studio:
 
     async def _unfinished(self, recording: Recording, status: tuple[Any, str | None]) -> Transcript:
         """What there is so far: the text of the chunks that are done."""
-        parts = await self._recordings.parts(recording, "speech")
+        hidden = bool(recording.options.get("redact"))
+        parts = {} if hidden else await self._recordings.parts(recording, "asr")
+        parts = parts or ({} if hidden else await self._recordings.parts(recording, "live"))
         segments = [Segment.model_validate(each) for part in parts.values() for each in part["segments"]]
         segments.sort(key=lambda each: each.start_s)
         return Transcript(
@@ -240,6 +271,7 @@ class Studio:
 
     async def _erase(self, user: Principal, recording_id: str) -> None:
         await self._blobs.delete(user.user_id, recording_id)
+        self._journals.delete(user.user_id, recording_id)
         with suppress(NotFound):
             await self._rag.delete_transcript(user, recording_id)
 
@@ -274,6 +306,7 @@ class Studio:
 
     async def delete_owner(self, owner: str) -> None:
         await self._recordings.delete_owner(owner)
+        await self.pipeline.voices.speakers.delete_owner(owner)
         await self._blobs.delete_owner(owner)
 
 

@@ -31,8 +31,11 @@ class Settings(ServiceSettings):
     """CPU threads of the speech model."""
     beam_size: int = 5
     """Width of the search: 1 is greedy, a third faster and, with the smallest model, 3.5 points worse in words."""
-    chunk_s: float = 120.0
-    """Length that a chunk aims at, in seconds; work is saved, and may be cancelled, after each."""
+    chunk_s: float = 30.0
+    """Length that a chunk aims at, in seconds. Work is saved, and may be cancelled, after each; who speaks live waits
+    for the one in hand."""
+    resume_s: float = 600.0
+    """How long a live recording without a client can be gone on with, in seconds; then it is finished as it is."""
     parallel: int = 2
     """Recordings worked on at once; their chunks take turns on the one model, so a short one need not wait."""
     max_upload_bytes: int = 1024**3

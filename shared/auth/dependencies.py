@@ -20,6 +20,10 @@ class Authenticator(Protocol):
         """Raises Unauthenticated."""
         ...
 
+    async def redeem(self, connection: HTTPConnection, ticket: str) -> Principal:
+        """Of a one-use ticket. Raises Unauthenticated."""
+        ...
+
 
 def bearer_token(connection: HTTPConnection) -> str:
     """The token of `Authorization: Bearer ...`. Raises Unauthenticated."""
@@ -53,6 +57,14 @@ async def current_user(connection: HTTPConnection) -> Principal:
     return await authenticator.authenticate(connection, bearer_token(connection))
 
 
+async def socket_user(connection: HTTPConnection, ticket: str | None = None) -> Principal:
+    """A user opens a WebSocket at the gateway, with the Authorization header or `?ticket=`."""
+    authenticator: Authenticator = connection.app.state.authenticator
+    if ticket is not None and "authorization" not in connection.headers:
+        return await authenticator.redeem(connection, ticket)
+    return await authenticator.authenticate(connection, bearer_token(connection))
+
+
 async def admin_user(user: Annotated[Principal, Depends(current_user)]) -> Principal:
     """An administrator calls the gateway."""
     if user.role != "admin" or "admin" not in user.scopes:
@@ -64,10 +76,17 @@ PublicRoute = Depends(public)
 FromService = Annotated[Caller, Depends(calling_service)]
 ForUser = Annotated[Principal, Depends(calling_for_user)]
 CurrentUser = Annotated[Principal, Depends(current_user)]
+SocketUser = Annotated[Principal, Depends(socket_user)]
 AdminUser = Annotated[Principal, Depends(admin_user)]
 
 # From the strictest to the widest: a route that depends on `admin_user` depends on `current_user` too.
-CLASSES: dict[Any, str] = {admin_user: "admin", current_user: "user", calling_service: "service", public: "public"}
+CLASSES: dict[Any, str] = {
+    admin_user: "admin",
+    current_user: "user",
+    socket_user: "user",
+    calling_service: "service",
+    public: "public",
+}
 
 
 def classes_of(dependant: Dependant) -> set[str]:

@@ -19,6 +19,8 @@ from shared.settings import ServiceSettings
 
 Content = AsyncIterable[bytes] | bytes | aiohttp.MultipartWriter | aiohttp.FormData | None
 _CONNECT_S = 2.0
+SOCKET_BYTES = 1024**2
+"""Largest message of a WebSocket."""
 _PATH = re.compile(r"(?:/[A-Za-z0-9_][A-Za-z0-9_.:@-]{0,127})+")
 """An id that a client made up must not become another path (`..`), a query or a fragment of the call."""
 
@@ -99,6 +101,21 @@ class ServiceClient:
         except TimeoutError as error:
             raise DeadlineExceeded(f"The {self.service} service took longer than allowed.") from error
         except (aiohttp.ClientError, ConnectionError) as error:
+            raise UpstreamUnavailable(f"The {self.service} service does not answer; try again in a moment.") from error
+
+    @asynccontextmanager
+    async def socket(self, path: str, *, user: Principal) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+        """An open WebSocket. Raises what the service raised, or UpstreamUnavailable."""
+        headers = self._headers(user, None)
+        timeout = aiohttp.ClientWSTimeout(ws_close=5)
+        try:
+            async with self._open().ws_connect(
+                self.url + path, headers=headers, timeout=timeout, max_msg_size=SOCKET_BYTES, autoping=True
+            ) as open_socket:
+                yield open_socket
+        except aiohttp.WSServerHandshakeError as error:
+            raise UpstreamUnavailable(f"The {self.service} service refused a call of the platform.") from error
+        except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
             raise UpstreamUnavailable(f"The {self.service} service does not answer; try again in a moment.") from error
 
     def _open(self) -> aiohttp.ClientSession:

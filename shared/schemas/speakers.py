@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints, model_validator
 
-from shared.schemas.transcription import Transcript
+from shared.schemas.transcription import Notice, Transcript
 from shared.schemas.wire import Request, Wire
 
 SpeakerId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
@@ -44,6 +44,8 @@ class Enrolment(Wire):
 
 class EditSpeaker(Request):
     name: SpeakerName
+    preview: bool = False
+    """True: change nothing, only tell in which recordings the name would change."""
 
 
 class SpeakerOfLabel(Request):
@@ -93,6 +95,25 @@ class SpeakersAssigned(Wire):
 
     transcript: Transcript
     relabelling: list[Relabelling] = Field(default_factory=list)
-    """What would change (preview), or what changed."""
+    """Earlier recordings in which the same voices are heard: name them in `relabel` to use the names there too."""
+    relabelled: list[Relabelling] = Field(default_factory=list)
+    """Those in which the names are used now."""
+    warnings: list[Notice] = Field(default_factory=list)
     undo_id: str | None = None
-    """`POST /transcription/speakers/undo/{undo_id}` takes all of it back."""
+    """`POST /transcription/speakers/undo/{undo_id}` takes all of it back; None where nothing was changed."""
+
+
+class SpeakerEdited(Wire):
+    """The speaker with the new name, and the recordings that carry it (or would, in a preview)."""
+
+    speaker: EnrolledSpeaker
+    recordings: list[str] = Field(default_factory=list)
+    undo_id: str | None = None
+
+
+class Undone(Wire):
+    """What was taken back."""
+
+    recordings: list[str] = Field(default_factory=list)
+    """Those whose speakers are again what they were; one that was edited or deleted since is left as it is."""
+    skipped: list[str] = Field(default_factory=list)

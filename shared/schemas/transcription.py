@@ -9,7 +9,8 @@ from pydantic import Field, StringConstraints
 
 from shared.schemas.wire import Request, Wire
 
-Status = Literal["queued", "processing", "completed", "failed", "cancelled"]
+Status = Literal["live", "queued", "processing", "completed", "failed", "cancelled"]
+"""`live`: its sound is still coming."""
 Channels = Literal["auto", "mono", "separate"]
 ExportFormat = Literal["json", "txt", "md", "srt", "vtt", "rttm", "csv"]
 Tag = Annotated[str, StringConstraints(min_length=1, max_length=64, strip_whitespace=True)]

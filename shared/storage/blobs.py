@@ -189,7 +189,12 @@ def _open_frame(file: BinaryIO, key: bytes, salt: bytes, aad: bytes, number: int
 def _publish(part: Path, path: Path) -> None:
     """Rename, and make the rename itself survive a power cut."""
     part.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Makes what was created or renamed in a folder survive a power cut."""
+    folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:

@@ -131,6 +131,10 @@ class House:
 
         return asyncio.run(ask())
 
+    def headers(self, user_id: str, service: str = "transcription") -> dict[str, str]:
+        """Of one call for a user, where no httpx client makes it."""
+        return {"Authorization": f"Bearer {self._identity.token_for(service, Principal(user_id, 'user'))}"}
+
 
 def database(server_url: str) -> str:
     """A fresh one, for a whole module."""

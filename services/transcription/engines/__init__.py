@@ -56,6 +56,10 @@ class SpeechEngine(Protocol):
 
     def transcribe(self, sound: Sound, *, language: str | None = None, hotwords: str | None = None) -> Heard: ...
 
+    def guess(self, sound: Sound, *, language: str | None = None) -> str:
+        """A first idea of up to 30 s of speech that is still going on; quick, and may be worse than `transcribe`."""
+        ...
+
     def pauses(self, sound: Sound) -> list[tuple[float, float]]:
         """Stretches without speech, in seconds, where the sound may be cut."""
         ...

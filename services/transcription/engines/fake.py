@@ -42,5 +42,8 @@ class FakeSpeech:
         )
         return Heard([segment], "en")
 
+    def guess(self, sound: Sound, *, language: str | None = None) -> str:
+        return " ".join(each.text for each in self.transcribe(sound).segments)
+
     def pauses(self, sound: Sound) -> list[tuple[float, float]]:
         return []

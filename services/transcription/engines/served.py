@@ -20,7 +20,12 @@ def open_speech(settings: Any) -> dict[str, Any]:
     """In the child: loads the engine of the settings."""
     settings.models_dir, settings.data_dir = Path(settings.models_dir), Path(settings.data_dir)
     engine: SpeechEngine = engines.load("speech", BUILTIN, settings.engine)(settings)
-    calls = {"facts": lambda: engine.capabilities, "transcribe": engine.transcribe, "pauses": engine.pauses}
+    calls = {
+        "facts": lambda: engine.capabilities,
+        "transcribe": engine.transcribe,
+        "guess": engine.guess,
+        "pauses": engine.pauses,
+    }
     parks = {name: getattr(engine, name) for name in ("park", "wake") if hasattr(engine, name)}
     return calls | parks
 
@@ -46,6 +51,9 @@ class Speech:
     async def transcribe(self, sound: Sound, *, language: str | None = None, hotwords: str | None = None) -> Heard:
         asked = self._child.call("transcribe", samples=("sound", sound), language=language, hotwords=hotwords)
         return _HEARD.validate_python(await asked)
+
+    async def guess(self, sound: Sound, *, language: str | None = None) -> str:
+        return str(await self._child.call("guess", samples=("sound", sound), language=language))
 
     async def pauses(self, sound: Sound) -> list[tuple[float, float]]:
         return [(start, end) for start, end in await self._child.call("pauses", samples=("sound", sound))]

@@ -1,0 +1,386 @@
+"""Recordings whose sound is still coming: durable first, then heard, then shown.
+
+Every piece of sound is on the disk before it is acknowledged. A detector cuts it into utterances; one loop over all
+sessions gives each ended utterance its final words, oldest first, and looks at open ones in between for partials. When
+the sound has ended, the recording is queued like an upload, so its transcript is the one that an upload would have.
+A dropped connection, or the death of this process, costs nothing: all state is made again from what is stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import logging
+import secrets
+import struct
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+from services.transcription.chunking import moved
+from services.transcription.endpoints import Utterance
+from services.transcription.engines import Heard, Sound, Voice
+from services.transcription.outbox import Outbox
+from services.transcription.pipeline import Pipeline
+from services.transcription.redaction import redact
+from services.transcription.repository import Recording
+from services.transcription.service import LIVE, Studio
+from services.transcription.session import Ended, Session
+from services.transcription.settings import Settings
+from shared.audio.decode import RATE_HZ
+from shared.errors import Busy, Conflict, NotFound, ProductError
+from shared.schemas.live import Ack, End, Failed, Final, Partial, Ready, Relabelled, Revise, Start, Warned
+from shared.schemas.transcription import Segment
+from shared.storage.journal import Journals
+
+log = logging.getLogger(__name__)
+LOOK_S = 0.8
+"""New sound after which an open utterance is looked at again, where there is time."""
+TURN_S = 60.0
+"""How long a final waits for the model before its session is told so."""
+LINGER_S = 120.0
+"""How long a session without a client stays in memory."""
+HEARD_S = 10.0
+REVISE_EVERY = 4
+"""Finals after which the speakers so far are compared anew."""
+TRIES = 3
+
+
+class Room:
+    """All live sessions, and the one loop that listens to them."""
+
+    def __init__(self, settings: Settings, studio: Studio, pipeline: Pipeline, journals: Journals) -> None:
+        self._settings, self._studio, self._pipeline, self._journals = settings, studio, pipeline, journals
+        self._recordings, self._keyring = studio.recordings, studio.keyring
+        self._sessions: dict[str, Session] = {}
+        self._opening: dict[str, asyncio.Lock] = {}
+        self._ending: dict[str, asyncio.Task[None]] = {}
+        self._bell = asyncio.Event()
+        pipeline.live_first = self.waiting
+
+    def waiting(self) -> bool:
+        """Somebody who listens waits for words; recordings in the background let them go first."""
+        return any(each.ended for each in self._sessions.values())
+
+    # -- coming and going
+
+    async def open(self, owner: str, start: Start, outbox: Outbox) -> Session:
+        """A new session, or the one of the token; whoever held it before is sent away. Raises NotFound, Invalid."""
+        if start.resume_token is None:
+            session, token = await self._new(owner, start)
+        else:
+            session, token = await self._resumed(owner, start.resume_token), start.resume_token
+        if session.outbox is not None:
+            session.outbox.taken_over()
+        session.outbox = outbox
+        session.seq = max(session.seq, start.last_seq)
+        session.tell(
+            Ready(
+                transcript_id=session.recording.recording_id, resume_token=token,
+                resumed=start.resume_token is not None, audio_ms=session.audio_ms,
+                sample_rate_hz=session.rate_hz, channels=session.count, partials=not session.redacts,
+            )
+        )  # fmt: skip
+        if start.resume_token is not None:
+            await self._again(session, start.last_seq)
+        return session
+
+    async def _new(self, owner: str, start: Start) -> tuple[Session, str]:
+        secret = secrets.token_urlsafe(24)
+        digest = hashlib.sha256(secret.encode()).hexdigest()
+        recording = await self._studio.begin(owner, start, digest)
+        session = await self._loaded(recording)
+        return session, f"{recording.recording_id}.{secret}"
+
+    async def _resumed(self, owner: str, token: str) -> Session:
+        recording_id, _, secret = token.partition(".")
+        recording = await self._recordings.get(recording_id, owner)
+        digest = hashlib.sha256(secret.encode()).hexdigest()
+        kept = str((recording.options.get("live") or {}).get("resume", ""))
+        if not hmac.compare_digest(kept, digest):
+            raise NotFound
+        if recording.status != LIVE:
+            raise NotFound("This recording has ended; read it by its transcript_id.")
+        return await self._loaded(recording)
+
+    async def _loaded(self, recording: Recording) -> Session:
+        """The session in memory; made of what is stored where there is none."""
+        async with self._opening.setdefault(recording.recording_id, asyncio.Lock()):
+            session = self._sessions.get(recording.recording_id)
+            if session is None:
+                session = await self._restored(recording)
+                self._sessions[recording.recording_id] = session
+                self._bell.set()
+        return session
+
+    async def _restored(self, recording: Recording) -> Session:
+        key = await self._keyring.data_key(recording.owner)
+        journal = await self._journals.open(recording.owner, recording.recording_id, key)
+        session = Session(recording, journal, await self._pipeline.voices.live(recording))
+        utterances = await self._recordings.parts(recording, "utterance")
+        finals = await self._recordings.parts(recording, "live")
+        await asyncio.to_thread(session.restore, utterances, finals)
+        await self._queue(session, await asyncio.to_thread(session.overheard))
+        return session
+
+    async def _again(self, session: Session, last_seq: int) -> None:
+        """Finals that the client may not have received."""
+        finals = await self._recordings.parts(session.recording, "live")
+        for number, each in sorted(finals.items()):
+            for at, value in enumerate(each["segments"]):
+                if each["seq"] + at > last_seq and session.outbox is not None:
+                    final = Final.of(Segment.model_validate(value), number, session.voices.name_of(value["speaker"]))
+                    session.outbox.put(final.model_copy(update={"seq": each["seq"] + at}))
+
+    def leave(self, session: Session, outbox: Outbox) -> None:
+        """The client is gone; what it sent is worked on all the same."""
+        if session.outbox is outbox:
+            session.outbox = None
+            session.left_at = asyncio.get_running_loop().time()
+
+    # -- sound
+
+    async def hear(self, session: Session, data: bytes) -> None:
+        """Raises NotFound where the recording was deleted meanwhile, Conflict after its end."""
+        if session.stopping:
+            raise Conflict("The recording was stopped; what came after that was not kept.")
+        piece = session.take(data)
+        if piece:
+            await self._save(session, piece)
+
+    async def _save(self, session: Session, piece: bytes) -> None:
+        async with session.busy:
+            await asyncio.to_thread(session.journal.append, piece)
+            session.tell(Ack(audio_ms=session.audio_ms))
+            ended = await asyncio.to_thread(session.hear, piece)
+            await self._queue(session, ended)
+            session.tell_voices()
+            session.tell_lag()
+        if not await self._recordings.touch(session.recording, HEARD_S):
+            await self.drop(session.recording.recording_id)
+            raise NotFound
+        self._bell.set()
+
+    async def _queue(self, session: Session, ended: list[Ended]) -> None:
+        """An utterance is known before it is worked on, so that a restart finds it."""
+        for each in ended:
+            value = {"channel": each.channel, "start": each.at.start, "end": each.at.end}
+            await self._recordings.put_part(session.recording, "utterance", each.number, value)
+            session.ended.append(each)
+            session.done.clear()
+
+    async def flush(self, session: Session) -> None:
+        if piece := session.rest():
+            await self._save(session, piece)
+        async with session.busy:
+            await self._queue(session, session.flush())
+            session.tell_voices()
+        self._bell.set()
+
+    async def stop(self, session: Session) -> None:
+        """To the end: all finals, then the recording is one like any other."""
+        recording_id = session.recording.recording_id
+        if recording_id not in self._ending:
+            # It goes on also where the client does not wait for its end.
+            self._ending[recording_id] = asyncio.create_task(self._end(session))
+        await asyncio.shield(self._ending[recording_id])
+
+    async def _end(self, session: Session) -> None:
+        try:
+            await self.flush(session)
+            session.stopping = True
+            await session.done.wait()
+            await self._finish(session)
+        finally:
+            self._ending.pop(session.recording.recording_id, None)
+
+    async def _finish(self, session: Session) -> None:
+        recording = session.recording
+        size = session.journal.size_bytes
+        job_id = await self._studio.adopt(recording, _wav(session))
+        duration_s = round(session.seconds_of(size), 3)
+        session.tell(
+            End(
+                transcript_id=recording.recording_id, job_id=job_id, audio_ms=session.audio_ms, duration_s=duration_s
+            )
+        )  # fmt: skip
+        await self.drop(recording.recording_id)
+        self._journals.delete(recording.owner, recording.recording_id)
+
+    async def drop(self, recording_id: str) -> None:
+        """Out of memory; what is stored stays."""
+        session = self._sessions.pop(recording_id, None)
+        self._opening.pop(recording_id, None)
+        if session is not None:
+            async with session.busy:
+                session.ended.clear()
+                session.done.set()
+                await asyncio.to_thread(session.journal.close)
+
+    async def tidy(self) -> None:
+        """For ever: forget sessions without a client, end those that nobody has come back to."""
+        while True:
+            await asyncio.sleep(5.0)
+            try:
+                await self._tidied()
+            except ProductError:
+                log.warning("tidying up live sessions was put off")
+            except Exception as error:  # a bug here must not end the tidying for good
+                log.exception("tidying up live sessions failed", extra={"kind": type(error).__name__})
+
+    async def _tidied(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for recording_id, session in list(self._sessions.items()):
+            if session.outbox is None and not session.ended and now - session.left_at > LINGER_S:
+                await self.drop(recording_id)
+        for recording_id, owner in await self._recordings.silent(self._settings.resume_s):
+            here = self._sessions.get(recording_id)
+            if here is None or here.outbox is None:
+                here = await self._loaded(await self._recordings.get(recording_id, owner))
+                log.info("a live recording that nobody came back to is finished")
+                await self.stop(here)
+
+    # -- words
+
+    async def run(self) -> None:
+        """For ever: finals first, then looks at what is being said."""
+        while True:
+            try:
+                worked = await self._final() or await self._look()
+            except Busy as error:
+                worked = False
+                self._tell_all(Warned(code=error.code, detail=f"{error.detail} The sound is kept meanwhile."))
+                await asyncio.sleep(1.0)
+            except Exception as error:  # nothing may end the loop but its own cancellation
+                worked = False
+                log.exception("a live session stumbled", extra={"kind": type(error).__name__})
+                await asyncio.sleep(0.2)
+            if not worked:
+                self._bell.clear()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._bell.wait(), 0.5)
+
+    def _tell_all(self, warning: Warned) -> None:
+        for session in self._sessions.values():
+            if session.ended:
+                session.tell(warning.model_copy())
+
+    async def _final(self) -> bool:
+        """The words of the utterance that has waited longest. True where there was one."""
+        waiting = [each for each in self._sessions.values() if each.ended]
+        if not waiting:
+            return False
+        session = max(waiting, key=Session.lag_s)
+        ended = session.ended[0]
+        try:
+            await self._words(session, ended)
+        except Busy:
+            raise
+        except Exception as error:  # the last reading of the whole has another chance
+            session.failures += 1
+            log.exception("an utterance failed", extra={"kind": type(error).__name__})
+            if session.failures < TRIES:
+                return True
+        session.failures = 0
+        if session.ended and session.ended[0] is ended:
+            session.ended.popleft()
+        if not session.ended:
+            session.done.set()
+        session.tell_lag()
+        return True
+
+    async def _words(self, session: Session, ended: Ended) -> None:
+        sound = await asyncio.to_thread(session.sound, ended.channel, ended.at)
+        options = session.recording.options
+        heard = await self._pipeline.hear(
+            sound, language=options.get("language"), hotwords=options.get("hotwords"), most_s=TURN_S
+        )
+        session.language = session.language or (heard.language if heard.segments else None)
+        voice = await self._voice(session, sound) if heard.segments else None
+        segments = self._segments(session, ended, heard, voice)
+        seq = session.seq + 1
+        value = {
+            "seq": seq, "language": heard.language, "segments": [each.model_dump() for each in segments],
+            "voice": session.voices.plain(voice),
+        }  # fmt: skip
+        await self._recordings.put_part(session.recording, "live", ended.number, value)
+        for each in segments:
+            session.tell(
+                Final.of(each, ended.number, session.names.get(each.speaker) or session.voices.name_of(each.speaker))
+            )
+        if segments and session.count == 1 and session.voices.due(REVISE_EVERY):
+            self._revise(session)
+
+    async def _voice(self, session: Session, sound: Sound) -> Voice | None:
+        if session.count > 1 or not session.recording.options["diarize"]:
+            return None
+        return await self._pipeline.voice(sound)
+
+    def _segments(self, session: Session, ended: Ended, heard: Heard, voice: Voice | None) -> list[Segment]:
+        found = [moved(each, ended.at.start / RATE_HZ, ended.channel) for each in heard.segments]
+        if session.redacts:
+            found, _ = redact(found, session.redacts)
+        if session.count > 1 or not found:
+            return found
+        label = session.voices.add(voice, [each.segment_id for each in found])
+        return [each.model_copy(update={"speaker": label}) for each in found]
+
+    def _revise(self, session: Session) -> None:
+        changed = [
+            Relabelled(segment_id=segment_id, speaker=label, name=session.voices.name_of(label))
+            for segment_id, label in session.voices.revised()
+        ]
+        if changed:
+            session.tell(Revise(segments=changed))
+
+    async def _look(self) -> bool:
+        """At the open utterance that has grown most since it was last looked at. True where there was one."""
+        grown = [
+            (at.end - max(at.start, line.looked), session, number, at)
+            for session in self._sessions.values()
+            if session.outbox is not None and not session.redacts and not session.stopping
+            for number, line in enumerate(session.lines)
+            if (at := line.endpoints.open) is not None
+        ]
+        if not grown:
+            return False
+        most, session, number, at = max(grown, key=lambda each: each[0])
+        if most < LOOK_S * RATE_HZ:
+            return False
+        await self._guess(session, number, at)
+        return True
+
+    async def _guess(self, session: Session, number: int, at: Utterance) -> None:
+        line = session.lines[number]
+        if line.number < 0:
+            line.number = session.next_number()
+        utterance, agreement, line.looked = line.number, line.agreement, at.end
+        sound = await asyncio.to_thread(session.sound, number, at)
+        text = await self._pipeline.guess(sound, language=session.language)
+        if line.number != utterance:  # it ended meanwhile
+            return
+        settled, rest = agreement.hear(text.split())
+        if settled or rest:
+            session.tell(
+                Partial(
+                    utterance=utterance, channel=number, start_s=round(at.start / RATE_HZ, 3),
+                    settled=" ".join(settled), text=" ".join(rest),
+                )
+            )  # fmt: skip
+
+
+def failed(error: ProductError) -> Failed:
+    return Failed(code=error.code, detail=error.detail)
+
+
+async def _wav(session: Session) -> AsyncIterator[bytes]:
+    """The whole recording as a file that any player takes."""
+    size = session.journal.size_bytes
+    head = struct.pack(
+        "<4sI4s4sIHHIIHH4sI", b"RIFF", min(36 + size, 2**32 - 1), b"WAVE", b"fmt ", 16, 1, session.count,
+        session.rate_hz, session.rate_hz * session.frame_bytes, session.frame_bytes, 16, b"data", min(size, 2**32 - 1),
+    )  # fmt: skip
+    yield head
+    step = 4 * 1024**2
+    for at in range(0, size, step):
+        yield await asyncio.to_thread(session.journal.read, at, at + step)
