@@ -1,16 +1,17 @@
-"""Who speaks when, on CPU: local speakers by segmentation, their voices compared over the whole recording.
+"""Who speaks when, on CPU: speech and overlaps by segmentation, speakers by voices compared over the whole recording.
 
-The way of pyannote.audio (Bredin 2023): segmentation-3.0 says for every 17 ms of a window of 10 s which of three local
-speakers talk, overlaps included (powerset, Plaquet and Bredin 2023). A voice (CAM++, Wang et al. 2023) is taken of each
-local speaker where nobody else talks; voices are clustered, and the windows are put together again speaker by speaker.
-The two networks come from `scripts/export_diarizer.py`; figures are in `models/pyannote-campplus/card.md`.
+segmentation-3.0 (Plaquet and Bredin 2023) says for every 17 ms of a window of 10 s which of three local speakers talk.
+It hears speech and overlap well, but over telephones and far microphones it takes different people for one. So voices
+(CAM++, Wang et al. 2023) are taken of short pieces in which one person talks, clustered, and laid over the local
+speakers: these give the exact borders and who talks at the same time, the pieces say who it is.
+The networks come from `scripts/export_diarizer.py`; figures are in `models/pyannote-campplus/card.md`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import permutations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,57 +19,76 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from services.transcription.engines import Diarization, Sample, Sound, Thresholds, Turn, Voice
+from services.transcription.engines.clustering import Labels, centre, centres, clustered, same_from
+from services.transcription.engines.filter_banks import filter_banks
+from services.transcription.engines.samples import judged
+from services.transcription.engines.windows import (
+    FRAME_S,
+    STEP_FRAMES,
+    Local,
+    Span,
+    cut,
+    local_speakers,
+    places,
+    runs,
+    second,
+    seen,
+    talking,
+)
 from services.transcription.settings import Settings
 from shared.errors import ModelNotReady
 
-RATE_HZ = 16_000
-WINDOW_S = 10.0
-FRAME, FRAME_WIDTH = 270, 991
-"""Step and width of a frame of the segmentation network, in samples."""
-STEP_FRAMES = 222
-"""From window to window, about 3.75 s; whole frames, so that windows of an hour still lie upon one another."""
-FRAME_S, STEP_S = FRAME / RATE_HZ, STEP_FRAMES * FRAME / RATE_HZ
-POWERSET = np.array(
-    [[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [1, 0, 1], [0, 1, 1]],
-    dtype=bool,
-)
-"""Which local speakers each of the seven classes means."""
-LEAST_VOICE_S, MOST_VOICE_S = 0.8, 4.0
-"""Less sound than this says little about a voice, more costs time and says little more."""
-SAME = 0.45
-"""Mean cosine of two clusters' voices above which they are one speaker; tuned on AMI excerpts and joined readings."""
-LEAST_SPEAKER_S = 2.0
-"""Who was heard alone for less in all is taken for the speaker that sounds most alike."""
-MOST_CLUSTERED = 2_000
+CAMPPLUS = Thresholds(same=0.5, margin=0.1, least_s=1.5)
+ONSET, ALONE = 0.4, 1.5
+"""So many talk on average (over windows and doubts) where somebody talks; where two do."""
+PIECE_S, HOP_S, LEAST_PIECE_S, PIECE_GAP_S = 2.0, 1.0, 0.4, 0.3
+LEAST_VOICE_S = 1.0
+"""A shorter piece may be assigned to a speaker, but makes none."""
+SHARPNESS = 12.0
+"""Of the softmax over cosines to the speakers' centres."""
+PIECES_WEIGHT = 1.5
+"""Of the pieces against the local speakers."""
+LEAST_SECOND = 0.15
+"""Less evidence than this is no second speaker, even where two were heard."""
 GAP_S, LEAST_TURN_S = 0.4, 0.15
-BATCH = 8
+MOST_SPEAKERS = 20
 
 Floats = NDArray[np.float32]
-Labels = NDArray[np.int64]
-Active = NDArray[np.bool_]
-"""bool [windows, frames, 3]: which local speakers talk."""
+Encode = Callable[[Sound], Floats]
+"""float32 [n] mono 16 kHz to a vector of any length; it need not be normalised."""
 
 
 @dataclass(frozen=True)
-class LocalVoice:
-    """How one local speaker of one window sounds."""
+class Pieces:
+    """Short stretches in which one person talks, in order."""
 
-    window: int
-    local: int
-    seconds: float
-    vector: Floats
-    """float32 [192] of length 1."""
+    spans: list[Span]
+    vectors: Floats
+    """float32 [pieces, dimensions], of length 1."""
+    fresh_s: Floats
+    """Speech of each that no earlier one had."""
+
+    @property
+    def seconds(self) -> Floats:
+        return np.array([(end - begin) * FRAME_S for begin, end in self.spans], dtype=np.float32)
+
+    @property
+    def telling(self) -> NDArray[np.bool_]:
+        """Those that are long enough to make a speaker; all, where none is."""
+        long = self.seconds >= LEAST_VOICE_S - FRAME_S
+        return np.asarray(long if long.any() else np.ones(len(self.spans), dtype=bool))
 
 
 class OnnxSpeakers:
-    """Needs `segmentation.onnx` and `voice.onnx` in the folder of the speaker model. Raises ModelNotReady."""
+    """Needs `segmentation.onnx` in the folder of the speaker model, and `voice.onnx` and `channel.npy` unless `encode`
+    is given. Thresholds belong to the encoder. Raises ModelNotReady."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, encode: Encode | None = None, thresholds: Thresholds | None = None) -> None:
         folder = settings.models_dir / settings.speaker_model
         self.model = settings.speaker_model
-        self.thresholds = Thresholds(same=0.5, margin=0.1, least_s=1.5)
+        self.thresholds = thresholds or CAMPPLUS
         self._segmentation = _session(folder / "segmentation.onnx", settings.threads)
-        self._voice = _session(folder / "voice.onnx", settings.threads)
+        self._encode = encode or campplus(folder, settings.threads)
 
     def diarize(
         self,
@@ -79,251 +99,152 @@ class OnnxSpeakers:
         max_speakers: int | None = None,
         breathe: Callable[[], None] = lambda: None,
     ) -> Diarization:
-        least, most = num_speakers or min_speakers or 1, num_speakers or max_speakers or 20
-        active = self._local_speakers(sound, breathe)
-        voices = list(self._voices(sound, active, breathe))
-        if not voices:
-            turns = _turns(np.asarray(active.any(axis=2, keepdims=True)), np.zeros((len(active), 1), dtype=np.int64))
-            return Diarization(_named(turns)[0])
-        labels = clustered(voices, least, most)
-        centres = _centres(voices, labels)
-        turns, numbers = _named(_turns(active, _globally(active, voices, centres)))
-        return Diarization(turns, _voices_by(numbers, voices, labels, centres))
+        least, most = num_speakers or min_speakers or 1, num_speakers or max_speakers or MOST_SPEAKERS
+        local = local_speakers(self._segmentation, sound, breathe)
+        pieces = self._pieces(sound, talking(local), breathe)
+        if not pieces.spans:
+            return Diarization([])
+        labels = _speakers(pieces, least, most)
+        turns = _turns(local, pieces, labels)
+        numbers = {speaker: number for number, speaker in enumerate(dict.fromkeys(turn.speaker for turn in turns))}
+        named = [Turn(turn.start_s, turn.end_s, numbers[turn.speaker]) for turn in turns]
+        return Diarization(named, {number: _voice(pieces, labels == each) for each, number in numbers.items()})
 
     def voice(self, sound: Sound) -> Voice | None:
-        return self.sample(sound).voice
+        pieces = self._pieces(sound, talking(local_speakers(self._segmentation, sound, lambda: None)), lambda: None)
+        return _voice(pieces, np.ones(len(pieces.spans), dtype=bool)) if pieces.spans else None
 
     def sample(self, sound: Sound) -> Sample:
-        active = self._local_speakers(sound, lambda: None)
-        heard = list(self._voices(sound, active, lambda: None))
-        if not heard:
-            return Sample(None, 0.0, "no_speech")
-        seconds = np.array([each.seconds for each in heard], dtype=np.float32)
-        return Sample(Voice(_centre(np.stack([each.vector for each in heard]), seconds), float(seconds.sum())), 1.0)
+        speech = talking(local_speakers(self._segmentation, sound, lambda: None))
+        pieces = self._pieces(sound, speech, lambda: None)
+        return judged(sound, speech, pieces.vectors[pieces.telling], pieces.fresh_s[pieces.telling])
 
-    def _local_speakers(self, sound: Sound, breathe: Callable[[], None]) -> Active:
-        windows, found = _windows(sound), []
-        for at in range(0, len(windows), BATCH):
+    def _pieces(self, sound: Sound, speech: Floats, breathe: Callable[[], None]) -> Pieces:
+        spans = [
+            piece
+            for stretch in runs((speech > ONSET) & (speech < ALONE), PIECE_GAP_S)
+            for piece in _tiled(stretch)
+            if len(cut(sound, piece)) >= LEAST_PIECE_S / 2 * 16_000
+        ]
+        vectors = []
+        for span in spans:
             breathe()
-            batch = np.stack(windows[at : at + BATCH])[:, None]
-            found.append(self._segmentation.run(None, {"sound": batch})[0].argmax(axis=2))
-        return np.asarray(POWERSET[np.concatenate(found)])
-
-    def _voices(self, sound: Sound, active: Active, breathe: Callable[[], None]) -> Iterator[LocalVoice]:
-        """Of each local speaker where it talks alone."""
-        for window, frames in enumerate(active):
-            breathe()
-            begin = window * STEP_FRAMES * FRAME
-            for local in range(frames.shape[1]):
-                alone = frames[:, local] & (frames.sum(axis=1) == 1)
-                seconds = float(alone.sum() * FRAME_S)
-                if seconds >= LEAST_VOICE_S:
-                    yield LocalVoice(window, local, seconds, self._vector(_picked(sound[begin:], alone)))
-
-    def _vector(self, sound: Sound) -> Floats:
-        found = self._voice.run(None, {"banks": filter_banks(sound)[None]})[0][0]
-        return np.asarray(found / max(float(np.linalg.norm(found)), 1e-9), dtype=np.float32)
+            vectors.append(self._encode(cut(sound, span)))
+        found = np.stack(vectors) if vectors else np.zeros((0, 1), dtype=np.float32)
+        length = np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-9)
+        return Pieces(spans, np.asarray(found / length, dtype=np.float32), _fresh_s(spans))
 
 
-def _session(path: Any, threads: int) -> Any:
+def campplus(folder: Path, threads: int) -> Encode:
+    """CAM++ without the direction in which telephones and noise move every voice alike.
+
+    Nuisance attribute projection (Solomonoff, Campbell and Boardman 2005) with the one direction of `channel.npy`.
+    """
+    session = _session(folder / "voice.onnx", threads)
+    channel = np.load(_present(folder / "channel.npy")).astype(np.float32)
+
+    def encode(sound: Sound) -> Floats:
+        vector = session.run(None, {"banks": filter_banks(sound)[None]})[0][0]
+        return np.asarray(vector - (vector @ channel) * channel, dtype=np.float32)
+
+    return encode
+
+
+def _present(path: Path) -> Path:
     if not path.is_file():
         raise ModelNotReady(f"{path} is missing; run `nemo models pull`.")
+    return path
+
+
+def _session(path: Path, threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    # Waiting threads that spin take the other core from the speech model.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(str(_present(path)), options, providers=["CPUExecutionProvider"])
 
 
-def _windows(sound: Sound) -> list[Sound]:
-    """Stretches of 10 s, the last filled up with silence."""
-    size, step = int(WINDOW_S * RATE_HZ), STEP_FRAMES * FRAME
-    count = max(1, -(-(len(sound) - size) // step) + 1)
-    padded = np.pad(sound, (0, max(0, (count - 1) * step + size - len(sound))))
-    return [padded[at * step : at * step + size] for at in range(count)]
+def _tiled(stretch: Span) -> list[Span]:
+    """Pieces of PIECE_S about every HOP_S, evenly from end to end; a short stretch is one piece."""
+    begin, end = stretch
+    if (end - begin) * FRAME_S < LEAST_PIECE_S:
+        return []
+    count = max(1, round(((end - begin) * FRAME_S - PIECE_S) / HOP_S) + 1)
+    size = min(end - begin, round(PIECE_S / FRAME_S))
+    return [(int(at), int(at) + size) for at in np.linspace(begin, end - size, count)]
 
 
-def _picked(sound: Sound, alone: NDArray[np.bool_]) -> Sound:
-    """The first samples under the frames that are marked."""
-    at = np.flatnonzero(alone)
-    starts = at * FRAME + (FRAME_WIDTH - FRAME) // 2
-    samples = (starts[:, None] + np.arange(FRAME)).ravel()
-    return np.asarray(sound[samples[samples < len(sound)]][: int(MOST_VOICE_S * RATE_HZ)])
-
-
-def clustered(voices: list[LocalVoice], least: int, most: int) -> Labels:
-    """A cluster for each voice; agglomerative with average linkage over cosines (Sneath and Sokal, UPGMA)."""
-    seconds = np.array([voice.seconds for voice in voices], dtype=np.float32)
-    chosen = np.sort(np.argsort(-seconds, kind="stable")[:MOST_CLUSTERED])
-    vectors = np.stack([voice.vector for voice in voices])
-    windows = max(voice.window for voice in voices) + 1
-    overlap = windows * WINDOW_S / ((windows - 1) * STEP_S + WINDOW_S)  # how often a second was counted
-    among = _merged(vectors[chosen] @ vectors[chosen].T, seconds[chosen] / overlap, least, most)
-    centres = _centres([voices[each] for each in chosen], among)
-    labels = (vectors @ centres.T).argmax(axis=1)
-    labels[chosen] = among
-    return np.asarray(labels)
-
-
-def _merged(alike: Floats, seconds: Floats, least: int, most: int) -> Labels:
-    """Merge the two most alike until none are alike enough; then take in the clusters that were hardly heard."""
-    clusters = _Clusters(alike, seconds)
-    while len(clusters.members) > least:
-        one, other = clusters.closest()
-        if clusters.alike[one, other] < SAME and len(clusters.members) <= most:
-            one = clusters.least_heard()
-            if clusters.heard_s(one) >= LEAST_SPEAKER_S:
-                break
-            other = int(clusters.alike[one].argmax())
-        clusters.join(one, other)
-    labels = np.zeros(len(alike), dtype=np.int64)
-    for label, each in enumerate(clusters.members.values()):
-        labels[each] = label
-    return labels
-
-
-class _Clusters:
-    """Groups of voices, and how alike they are on average."""
-
-    def __init__(self, alike: Floats, seconds: Floats) -> None:
-        self.alike = alike.astype(np.float64)
-        np.fill_diagonal(self.alike, -np.inf)
-        self.members = {each: [each] for each in range(len(alike))}
-        self._seconds = seconds
-
-    def closest(self) -> tuple[int, int]:
-        one, other = divmod(int(self.alike.argmax()), len(self.alike))
-        return one, other
-
-    def join(self, one: int, other: int) -> None:
-        here, there = len(self.members[one]), len(self.members[other])
-        joined = (self.alike[one] * here + self.alike[other] * there) / (here + there)
-        self.alike[one], self.alike[:, one] = joined, joined
-        self.alike[one, one] = -np.inf
-        self.alike[other], self.alike[:, other] = -np.inf, -np.inf
-        self.members[one] += self.members.pop(other)
-
-    def least_heard(self) -> int:
-        return min(self.members, key=self.heard_s)
-
-    def heard_s(self, cluster: int) -> float:
-        return float(self._seconds[self.members[cluster]].sum())
-
-
-def _centre(vectors: Floats, weights: Floats) -> Floats:
-    mean = (vectors * weights[:, None]).sum(axis=0)
-    return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-9), dtype=np.float32)
-
-
-def _centres(voices: list[LocalVoice], labels: Labels) -> Floats:
-    vectors, seconds = (
-        np.stack([voice.vector for voice in voices]),
-        np.array([voice.seconds for voice in voices], dtype=np.float32),
-    )
-    return np.stack([_centre(vectors[labels == each], seconds[labels == each]) for each in range(labels.max() + 1)])
-
-
-def _globally(active: Active, voices: list[LocalVoice], centres: Floats) -> Labels:
-    """int [windows, 3]: the speaker that each local one is, two of one window never the same; -1 where unknown."""
-    found = np.full((len(active), active.shape[2]), -1, dtype=np.int64)
-    by_window: dict[int, list[LocalVoice]] = {}
-    for voice in voices:
-        by_window.setdefault(voice.window, []).append(voice)
-    for window, heard in by_window.items():
-        alike = np.stack([voice.vector for voice in heard]) @ centres.T
-        for voice, speaker in zip(heard, _apart(alike), strict=True):
-            found[window, voice.local] = speaker
+def _fresh_s(spans: Sequence[Span]) -> Floats:
+    found, last = np.zeros(len(spans), dtype=np.float32), 0
+    for at, (begin, end) in enumerate(spans):
+        found[at] = max(0, end - max(begin, last)) * FRAME_S
+        last = max(last, end)
     return found
 
 
-def _apart(alike: Floats) -> list[int]:
-    """The best speaker for each voice of one window, all different as long as there are enough speakers."""
-    count, speakers = alike.shape
-    if count > speakers:
-        return [int(each) for each in alike.argmax(axis=1)]
-    likely = sorted({int(each) for row in alike for each in np.argsort(-row)[:count]})
-    best = max(permutations(likely, count), key=lambda pick: sum(alike[row, each] for row, each in enumerate(pick)))
-    return list(best)
+def _speakers(pieces: Pieces, least: int, most: int) -> Labels:
+    """int [pieces]: the speaker of each."""
+    telling = pieces.telling
+    times = np.array(pieces.spans, dtype=np.float32)[telling] * np.float32(FRAME_S)
+    vectors, fresh_s = pieces.vectors[telling], pieces.fresh_s[telling]
+    known = clustered(vectors, fresh_s, same_from(vectors, times[:, 0], times[:, 1]), least, most)
+    labels = np.zeros(len(pieces.spans), dtype=np.int64)
+    labels[telling] = known
+    if not telling.all():
+        labels[~telling] = (pieces.vectors[~telling] @ centres(vectors, pieces.seconds[telling], known).T).argmax(
+            axis=1
+        )
+    return labels
 
 
-def _turns(active: Active, speakers: Labels) -> list[Turn]:
-    """Windows put together: at every frame the speakers that most windows heard, as many as they heard on average."""
-    windows, frames, locals_ = active.shape
-    total = (windows - 1) * STEP_FRAMES + frames
-    votes = np.zeros((total, int(speakers.max()) + 1 if speakers.max() >= 0 else 1), dtype=np.float32)
-    talking, seen = np.zeros(total, dtype=np.float32), np.zeros(total, dtype=np.float32)
-    for window in range(windows):
-        at = slice(window * STEP_FRAMES, window * STEP_FRAMES + frames)
-        seen[at] += 1
-        talking[at] += active[window].sum(axis=1)
-        for local in range(locals_):
-            if speakers[window, local] >= 0:
-                votes[at, speakers[window, local]] += active[window, :, local]
-    count = np.rint(talking / np.maximum(seen, 1)).astype(int)
-    order = np.argsort(-votes, axis=1, kind="stable")
-    turns: list[Turn] = []
-    for speaker in range(votes.shape[1]):
-        rank = (order == speaker).argmax(axis=1)
-        turns += _stretches((rank < count) & (votes[:, speaker] > 0), speaker)
+def _voice(pieces: Pieces, whose: NDArray[np.bool_]) -> Voice:
+    chosen = whose & pieces.telling if (whose & pieces.telling).any() else whose
+    return Voice(centre(pieces.vectors[chosen], pieces.seconds[chosen]), round(float(pieces.fresh_s[whose].sum()), 3))
+
+
+def _turns(local: Local, pieces: Pieces, labels: Labels) -> list[Turn]:
+    """At every frame as many speakers as talk there, those with the most evidence; joined over short pauses."""
+    told = _told_by_pieces(pieces, labels, (len(local) - 1) * STEP_FRAMES + local.shape[1])
+    shared = _told_by_windows(local, told)
+    speech = talking(local)
+    evidence = shared + PIECES_WEIGHT * told * np.minimum(speech, 1)[:, None]
+    count = np.floor(speech + 1 - ONSET)
+    first = evidence.argmax(axis=1)
+    np.put_along_axis(evidence, first[:, None], -1.0, axis=1)
+    other = evidence.argmax(axis=1)
+    both = (count >= 2) & (np.take_along_axis(shared, other[:, None], axis=1)[:, 0] > LEAST_SECOND) & (other != first)
+    turns = [
+        Turn(second(begin), second(end), speaker)
+        for speaker in range(evidence.shape[1])
+        for begin, end in runs(((first == speaker) & (count >= 1)) | ((other == speaker) & both), GAP_S)
+        if (end - begin) * FRAME_S >= LEAST_TURN_S
+    ]
     return sorted(turns, key=lambda turn: (turn.start_s, turn.end_s))
 
 
-def _named(turns: list[Turn]) -> tuple[list[Turn], dict[int, int]]:
-    """The turns with speakers numbered in the order in which they are first heard; the numbers by cluster."""
-    numbers = {speaker: number for number, speaker in enumerate(dict.fromkeys(turn.speaker for turn in turns))}
-    return [Turn(turn.start_s, turn.end_s, numbers[turn.speaker]) for turn in turns], numbers
+def _told_by_pieces(pieces: Pieces, labels: Labels, frames: int) -> Floats:
+    """float32 [frames, speakers]: how likely each is, a piece counting most in its middle; 0 where there is none."""
+    telling = pieces.telling
+    likely = np.exp(
+        SHARPNESS * (pieces.vectors @ centres(pieces.vectors[telling], pieces.seconds[telling], labels[telling]).T)
+    )
+    likely /= likely.sum(axis=1, keepdims=True)
+    told = np.zeros((frames, likely.shape[1]), dtype=np.float32)
+    weights = np.zeros(frames, dtype=np.float32)
+    for (begin, end), each in zip(pieces.spans, likely, strict=True):
+        rise = np.minimum(np.arange(1, end - begin + 1), np.arange(end - begin, 0, -1)).astype(np.float32)
+        told[begin:end] += rise[:, None] * each
+        weights[begin:end] += rise
+    return np.asarray(told / np.maximum(weights, 1e-9)[:, None])
 
 
-def _voices_by(numbers: dict[int, int], voices: list[LocalVoice], labels: Labels, centres: Floats) -> dict[int, Voice]:
-    overlap = WINDOW_S / STEP_S
-    heard = {each: sum(v.seconds for v, label in zip(voices, labels, strict=True) if label == each) for each in numbers}
-    return {number: Voice(centres[each], heard[each] / overlap) for each, number in numbers.items() if heard[each]}
-
-
-def _stretches(talks: NDArray[np.bool_], speaker: int) -> Iterator[Turn]:
-    """Joined over short pauses; what is too short to be a word is left out."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], talks, [False]]).astype(np.int8)))
-    joined: list[tuple[float, float]] = []
-    for begin, end in zip(edges[::2], edges[1::2], strict=True):
-        start_s, end_s = _seconds(begin), _seconds(end)
-        if joined and start_s - joined[-1][1] <= GAP_S:
-            joined[-1] = (joined[-1][0], end_s)
-        else:
-            joined.append((start_s, end_s))
-    for start_s, end_s in joined:
-        if end_s - start_s >= LEAST_TURN_S:
-            yield Turn(round(start_s, 3), round(end_s, 3), speaker)
-
-
-def _seconds(frame: int) -> float:
-    """Where the middle part of a frame begins."""
-    return (int(frame) * FRAME + (FRAME_WIDTH - FRAME) / 2) / RATE_HZ
-
-
-def filter_banks(sound: Sound) -> Floats:
-    """Kaldi's log mel filter banks, float32 [frames, 80], 25 ms every 10 ms, their mean taken away."""
-    count = max(1, 1 + (len(sound) - 400) // 160)
-    padded = np.pad(sound, (0, max(0, 400 - len(sound))))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, 400)[::160][:count].astype(np.float64)
-    frames = frames - frames.mean(axis=1, keepdims=True)
-    frames = frames - 0.97 * np.concatenate([frames[:, :1], frames[:, :-1]], axis=1)
-    power = np.abs(np.fft.rfft(frames * _POVEY, 512, axis=1)) ** 2
-    banks = np.log(np.maximum(power[:, :256] @ _MEL.T, np.finfo(np.float32).eps))
-    return np.asarray(banks - banks.mean(axis=0), dtype=np.float32)
-
-
-def _mel_banks() -> NDArray[np.float64]:
-    """[80, 256] triangles, equally wide on Kaldi's mel scale from 20 Hz to 8 kHz."""
-
-    def mel(hz: NDArray[np.float64]) -> NDArray[np.float64]:
-        return 1127.0 * np.log1p(hz / 700.0)
-
-    low, high = mel(np.array([20.0, 8_000.0]))
-    edges = low + (high - low) / 81 * np.arange(82)
-    at = mel(np.arange(256) * RATE_HZ / 512)
-    up = (at - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
-    down = (edges[2:, None] - at) / (edges[2:] - edges[1:-1])[:, None]
-    return np.asarray(np.maximum(0.0, np.minimum(up, down)))
-
-
-_POVEY = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(400) / 399)) ** 0.85
-_MEL = _mel_banks()
+def _told_by_windows(local: Local, told: Floats) -> Floats:
+    """The local speakers under the names that the pieces have where each talks alone; a mixture where they disagree."""
+    shared = np.zeros_like(told)
+    for window, at in places(local.shape[0], local.shape[1]):
+        active = local[window].astype(np.float32)
+        alone = active * (1 - np.clip(active.sum(axis=1, keepdims=True) - active, 0, 1))
+        alone *= told[at].any(axis=1)[:, None]
+        shared[at] += active @ ((alone.T @ told[at]) / np.maximum(alone.sum(axis=0), 1e-6)[:, None])
+    return np.asarray(shared / seen(local.shape[0], local.shape[1])[:, None])

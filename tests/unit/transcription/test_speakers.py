@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 
 from services.transcription.diarization import assign, speakers_of
 from services.transcription.engines import Turn
-from services.transcription.engines.onnx_speakers import LocalVoice, OnnxSpeakers, clustered, filter_banks
+from services.transcription.engines.clustering import clustered, paired
+from services.transcription.engines.filter_banks import filter_banks
+from services.transcription.engines.onnx_speakers import OnnxSpeakers
 from services.transcription.settings import Settings
 from shared.audio.decode import as_float, decode
 from shared.errors import ModelNotReady
@@ -99,20 +105,41 @@ def test_filter_banks_are_kaldis() -> None:
     assert abs(int((banks[150] - banks[20]).argmax()) - 27) <= 1
 
 
-def voices(*vectors: list[float], seconds: float = 10.0) -> list[LocalVoice]:
-    unit = [np.array(v, dtype=np.float32) / np.linalg.norm(v) for v in vectors]
-    return [LocalVoice(n, 0, seconds, vector) for n, vector in enumerate(unit)]
+def unit(*vectors: list[float]) -> np.ndarray:
+    found = np.array(vectors, dtype=np.float32)
+    return found / np.linalg.norm(found, axis=1, keepdims=True)
 
 
 def test_voices_are_clustered_by_likeness() -> None:
-    found = clustered(voices([1, 0, 0], [0, 1, 0], [0.95, 0.1, 0], [0.1, 1, 0]), 1, 20)
+    vectors = unit([1, 0, 0], [0, 1, 0], [0.95, 0.1, 0], [0.1, 1, 0])
+    found = clustered(vectors, np.full(4, 10, dtype=np.float32), 0.45)
     assert found[0] == found[2] != found[1] == found[3]
 
 
 def test_a_voice_that_was_hardly_heard_is_nobody_new() -> None:
-    short = LocalVoice(9, 0, 0.9, np.array([0.6, 0.0, 0.8], dtype=np.float32))
-    assert len(set(clustered([*voices([1, 0, 0], [0, 1, 0]), short], 1, 20))) == 2
-    assert len(set(clustered([*voices([1, 0, 0], [0, 1, 0]), short], 3, 20))) == 3
+    vectors, seconds = unit([1, 0, 0], [0, 1, 0], [0.3, 0.0, 0.9]), np.array([10, 10, 0.9], dtype=np.float32)
+    assert len(set(clustered(vectors, seconds, 0.45))) == 2
+    assert len(set(clustered(vectors, seconds, 0.45, least=3))) == 3
+
+
+def test_more_pieces_than_are_clustered_all_get_a_speaker() -> None:
+    draw = np.random.default_rng(2)
+    people = unit(*draw.normal(size=(3, 32)).tolist())
+    who = draw.integers(0, 3, 4_000)
+    vectors = unit(*(people[who] + 0.05 * draw.normal(size=(4_000, 32))).tolist())
+    found = clustered(vectors, np.ones(4_000, dtype=np.float32), 0.45)
+    assert [len(set(found[who == each])) for each in range(3)] == [1, 1, 1] and len(set(found)) == 3
+
+
+@given(arrays(float, array_shapes(min_dims=2, max_dims=2, max_side=5), elements=st.integers(-9, 9).map(float)))
+def test_pairs_have_the_greatest_sum(gains: np.ndarray) -> None:
+    found = paired(gains)
+    small = gains if gains.shape[0] <= gains.shape[1] else gains.T
+    best = max(
+        sum(small[row, at] for row, at in enumerate(pick)) for pick in permutations(range(small.shape[1]), len(small))
+    )
+    assert sum(gains[pair] for pair in found) == best
+    assert len({row for row, _ in found}) == len({column for _, column in found}) == min(gains.shape)
 
 
 def word(text: str, start_s: float) -> Word:
