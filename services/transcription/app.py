@@ -15,7 +15,7 @@ from services.transcription.engines import BUILTIN, DIARIZERS, Diarizer
 from services.transcription.engines.served import Speech
 from services.transcription.pipeline import Pipeline
 from services.transcription.repository import Recordings
-from services.transcription.routes import recordings
+from services.transcription.routes import edits, recordings
 from services.transcription.service import TRANSCRIBE, Studio
 from services.transcription.settings import Settings
 from shared import engines
@@ -75,7 +75,7 @@ def create_app(settings: Settings | None = None, *, diarizer: Diarizer | None = 
             async with background(holder.run(), _work(studio.pipeline, worker, apart), studio.tidy()):
                 yield
 
-    return create_service(NAME, settings, routers=[recordings.router], lifespan=lifespan)
+    return create_service(NAME, settings, routers=[recordings.router, edits.router], lifespan=lifespan)
 
 
 def _child(settings: Settings) -> ModelChild:
