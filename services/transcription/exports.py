@@ -24,6 +24,9 @@ _BLOCK = re.compile(r"^(\d*)([-+=.)])")
 
 def export(transcript: Transcript, form: ExportFormat, *, words: bool = False) -> tuple[str, str]:
     """The text and its media type. `words`: the time of every word, in vtt inside the cues, in csv a row each."""
+    if form != "json":
+        segments = [_plain_segment(each) for each in transcript.segments]
+        transcript = transcript.model_copy(update={"segments": segments})
     if words and form in _BY_WORD:
         return _BY_WORD[form](transcript), FORMATS[form][1]
     make, media_type = FORMATS[form]
@@ -48,12 +51,19 @@ def _ms(seconds: float) -> int:
 
 
 def _one_line(text: str) -> str:
-    return _plain(" ".join(text.split()))
+    return " ".join(_plain(text).split())
 
 
 def _plain(text: str) -> str:
     """Without control characters: a terminal or a player would obey them."""
-    return "".join(char for char in text if unicodedata.category(char) != "Cc")
+    return "".join(char for char in text if char.isspace() or unicodedata.category(char) != "Cc")
+
+
+def _plain_segment(segment: Segment) -> Segment:
+    if _plain(segment.text) == segment.text:
+        return segment
+    words = [word.model_copy(update={"word": _plain(word.word)}) for word in segment.words]
+    return segment.model_copy(update={"text": _plain(segment.text), "words": words})
 
 
 def _spoken(transcript: Transcript) -> list[Segment]:
@@ -86,7 +96,7 @@ def _srt(transcript: Transcript) -> str:
 
     blocks, before = [], None
     for n, cue in enumerate(cues_of(transcript, lambda segment: len(prefix(segment))), start=1):
-        rows = [_plain(row_text(row)) for row in cue.rows]
+        rows = [row_text(row) for row in cue.rows]
         if cue.segment is not before:
             rows[0] = (prefix(cue.segment) + rows[0]).rstrip()
         before = cue.segment
@@ -105,7 +115,7 @@ def _vtt(transcript: Transcript, *, words: bool = False) -> str:
 
 
 def _markup(text: str) -> str:
-    return html.escape(_plain(text), quote=False)
+    return html.escape(text, quote=False)
 
 
 def _timed(cue: Cue) -> list[str]:

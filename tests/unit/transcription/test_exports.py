@@ -81,7 +81,7 @@ def transcript(*segments: Segment, names: dict[str, str] | None = None, title: s
 
 def plain(text: str) -> str:
     """In one line, without control characters: what a reader sees."""
-    return "".join(c for c in " ".join(text.split()) if c.isprintable() or ord(c) > 0x9F)
+    return " ".join("".join(c for c in text if c.isspace() or ord(c) > 0x9F or c.isprintable()).split())
 
 
 def dense(text: str) -> str:
