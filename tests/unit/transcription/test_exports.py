@@ -9,6 +9,7 @@ import json
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -228,7 +229,7 @@ def test_long_talk_is_cut_into_two_rows_of_42_and_seven_seconds(tmp_path: Path) 
             rows = cue.text.split("\n")
             assert len(rows) <= 2 and all(len(row) <= 42 for row in rows), rows
             assert 0 < cue.end_s - cue.start_s <= 7.0
-        assert all(a.end_s <= b.start_s + 0.001 for a, b in zip(cues, cues[1:], strict=False))
+        assert all(a.end_s <= b.start_s + 0.001 for a, b in pairwise(cues))
     words = {round(w.start_s, 3) for s in whole.segments for w in s.words}
     assert all(any(abs(cue.start_s - at) < 0.002 for at in words) for cue in read_vtt(export(whole, "vtt")[0]))
     assert export(whole, "srt")[0].count("SPEAKER_00: ") == 1, "a name once, where its turn begins"
@@ -242,7 +243,7 @@ def test_word_times_rise_inside_their_cue() -> None:
     flat = transcript(said("at once", 3600.0, 3600.0, "SPEAKER_00"))
     assert "01:00:00.000 --> 01:00:00.001\n<v SPEAKER_00>at once</v>" in export(flat, "vtt", words=True)[0]
     rows = list(csv.DictReader(io.StringIO(export(whole, "csv", words=True)[0])))
-    assert [(r["start_s"], r["end_s"], r["word"], r["aligned"]) for r in rows][0] == ("1.000", "2.000", "one", "true")
+    assert [rows[0][name] for name in ("start_s", "end_s", "word", "aligned")] == ["1.000", "2.000", "one", "true"]
 
 
 def test_two_who_talk_at_once_are_both_there_in_order() -> None:
