@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from shared.schemas.transcription import Segment, Speaker, Transcript
@@ -57,6 +57,28 @@ def passages_of(transcript: Transcript, most_chars: int) -> list[Passage]:
             current = [] if other or len(current) < 2 else current[-1:]
         current.append(segment)
     return [*found, _joined(current, transcript)] if current else found
+
+
+@dataclass(frozen=True)
+class PassageChanges:
+    """From the passages of one document to those of the next, so that only what changed is made anew."""
+
+    gone: list[str]
+    """First segments of those that are no more, or read differently now."""
+    new: list[Passage]
+    moved: list[Passage]
+    """Those that read the same, with another speaker, name or time."""
+
+
+def passage_changes(before: Sequence[Passage], after: Sequence[Passage]) -> PassageChanges:
+    """No two passages of a document begin with the same segment."""
+    was = {each.segment_id: each for each in before}
+    kept = {each.segment_id for each in after if each.segment_id in was and was[each.segment_id].text == each.text}
+    return PassageChanges(
+        gone=[segment_id for segment_id in was if segment_id not in kept],
+        new=[each for each in after if each.segment_id not in kept],
+        moved=[each for each in after if each.segment_id in kept and was[each.segment_id] != each],
+    )
 
 
 def _joined(segments: list[Segment], transcript: Transcript) -> Passage:

@@ -69,4 +69,19 @@ CREATE TABLE message (
 );
 CREATE INDEX message_conversation ON message (conversation_id, message_id);
 """,
+    """
+ALTER TABLE transcript ADD COLUMN revised INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE transcript ADD COLUMN remembered INTEGER NOT NULL DEFAULT 1;
+UPDATE transcript SET remembered = EXISTS (SELECT 1 FROM memory WHERE memory.transcript_id = transcript.transcript_id)
+    WHERE text <> '';
+CREATE TABLE transcript_revision (
+    transcript_id TEXT NOT NULL REFERENCES transcript ON DELETE CASCADE,
+    revision      INTEGER NOT NULL,
+    at            TEXT NOT NULL,
+    kind          TEXT NOT NULL,
+    segment_id    TEXT,
+    document      BLOB,
+    PRIMARY KEY (transcript_id, revision)
+);
+""",
 )

@@ -6,16 +6,19 @@ import asyncio
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 
-from services.rag import repository, search, transcripts
+from services.rag import repository, revisions, search, transcripts
 from services.rag.engines import Embedder, Vectors
 from services.rag.passages import chunks_of, passages_of
 from services.rag.repository import Chunk
 from services.rag.settings import Settings
+from services.rag.transcripts import Edit
 from services.rag.vaults import Vault, Vaults
 from shared.errors import PreconditionFailed
 from shared.gpu.worker import TaskContext
@@ -99,10 +102,43 @@ class Library:
         return [Chunk(piece, title) for piece in pieces]
 
     async def put_transcript(self, user_id: str, transcript: Transcript, *, remember: bool = True) -> Transcript:
-        """Stored; found by search where it is to be remembered, else listed and read only."""
-        passages = passages_of(transcript, self._settings.passage_chars) if remember else []
-        vectors = await self.embed([passage.text for passage in passages])
-        return await self.run(user_id, lambda vault: transcripts.put(vault, transcript, passages, vectors))
+        """Stored; found by search where it is to be remembered, else listed and read only. A user's edits stay."""
+        while True:
+            found, seen = await self.run(user_id, lambda vault: transcripts.merged(vault, transcript))
+            passages = passages_of(found, self._settings.passage_chars) if remember else []
+            vectors = await self.embed([passage.text for passage in passages])
+            work = partial(
+                transcripts.put, transcript=found, seen=seen, passages=passages, vectors=vectors, remember=remember
+            )
+            with suppress(PreconditionFailed):  # it was edited between reading and writing
+                return await self.run(user_id, work)
+
+    async def revise(self, user_id: str, transcript_id: str, edit: Edit, expected: int | None) -> Transcript:
+        """A change of segments or speakers, found by search at once. Raises PreconditionFailed, NotFound.
+
+        Without `expected`, an edit that another one overtook is made again on what that one left.
+        """
+        most = self._settings.passage_chars
+        while True:
+            made = await self.run(user_id, lambda vault: transcripts.draft(vault, transcript_id, edit, expected, most))
+            if made.is_empty:
+                return made.before
+            vectors = await self.embed([passage.text for passage in made.changes.new])
+            try:
+                return await self.run(user_id, partial(transcripts.revise, made=made, edit=edit, vectors=vectors))
+            except PreconditionFailed:
+                if expected is not None:
+                    raise
+
+    async def revert(self, user_id: str, transcript_id: str, revision: int, expected: int | None) -> Transcript:
+        """As it was at that revision, under a new number. Raises PreconditionFailed, NotFound."""
+        earlier = await self.transcript_at(user_id, transcript_id, revision)
+        return await self.revise(user_id, transcript_id, Edit("revert", lambda _: earlier), expected)
+
+    async def transcript_at(self, user_id: str, transcript_id: str, revision: int) -> Transcript:
+        return await self.run(
+            user_id, lambda vault: revisions.at(vault, transcripts.get(vault, transcript_id), revision)
+        )
 
     async def search(self, user_id: str, request: SearchRequest) -> list[SearchHit]:
         vector = None if request.mode == "text" else (await self.embed([request.query]))[0]

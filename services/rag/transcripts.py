@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from services.rag import edits, revisions
 from services.rag.engines import Vectors
-from services.rag.passages import Passage, speaker_keys
+from services.rag.passages import Passage, PassageChanges, passage_changes, passages_of, speaker_keys
 from services.rag.repository import Chunk, chunk_ids, insert_memory, moment, require_revision
 from services.rag.vaults import Vault
-from shared.errors import NotFound
+from shared.errors import NotFound, PreconditionFailed
+from shared.schemas.edits import RevisionKind
 from shared.schemas.ids import new_id
 from shared.schemas.rag import Memory
 from shared.schemas.transcription import EditTranscript, Transcript, TranscriptSummary
@@ -21,32 +24,58 @@ from shared.storage.sqlcipher import in_our_words, transaction
 KIND = "transcript"
 
 
-def put(vault: Vault, transcript: Transcript, passages: list[Passage], vectors: Vectors) -> Transcript:
-    """Store or replace, with its passages, in one transaction; title and tags that a user changed stay."""
+def merged(vault: Vault, made: Transcript) -> tuple[Transcript, int | None]:
+    """What the pipeline made, with what a user made of an earlier one; and that one's revision.
+
+    Title and tags that a user changed stay; so do segments and speakers (`edits.keep_edits`). The revision is None
+    where there is no earlier one.
+    """
+    row = _flags(vault, made.transcript_id)
+    if row is None:
+        return made, None
+    kept = get(vault, made.transcript_id)
+    found = edits.keep_edits(kept, made) if row["revised"] else made
+    update: dict[str, Any] = {"revision": kept.revision + 1}
+    if row["edited"]:
+        update |= {"title": kept.title, "tags": kept.tags}
+    return found.model_copy(update=update), kept.revision
+
+
+def _flags(vault: Vault, transcript_id: str) -> Mapping[str, Any] | None:
+    sql = "SELECT edited, revised, remembered, revision FROM transcript WHERE transcript_id = ?"
+    with in_our_words():
+        row: Mapping[str, Any] | None = vault.db.execute(sql, (transcript_id,)).fetchone()
+    return row
+
+
+def put(
+    vault: Vault, transcript: Transcript, seen: int | None, passages: list[Passage], vectors: Vectors, *, remember: bool
+) -> Transcript:
+    """Store or replace what `merged` gave, with its passages, in one transaction.
+
+    Raises PreconditionFailed where the stored one is not the one that was `seen` any more.
+    """
     new: list[int] = []
     with transaction(vault.db):
+        row = _flags(vault, transcript.transcript_id)
+        if (row["revision"] if row is not None else None) != seen:
+            raise PreconditionFailed
+        if revisions.is_known(vault, transcript.transcript_id):
+            revisions.record(vault, get(vault, transcript.transcript_id), "transcribed")
         old = chunk_ids(vault, "transcript_id = ?", transcript.transcript_id)
-        transcript, edited = _keep_edits(vault, transcript)
-        _remove(vault, transcript.transcript_id)
-        _insert(vault, transcript, edited)
-        for passage, vector in zip(passages, vectors, strict=True):
-            memory, chunks = _memory(transcript, passage), [Chunk(passage.text)]
-            new += insert_memory(vault, memory, chunks, vector[None, :], passage.speaker_keys)
+        _remove_passages(vault, transcript.transcript_id)
+        _store(vault, transcript, remembered=remember)
+        new += _add_passages(vault, transcript, passages, vectors)
     vault.follow(old, new, vectors)
     return transcript
 
 
-def _keep_edits(vault: Vault, transcript: Transcript) -> tuple[Transcript, bool]:
-    """The transcript with what a user made of an earlier one, and whether a user did."""
-    row = vault.db.execute(
-        "SELECT title, tags, revision, edited FROM transcript WHERE transcript_id = ?", (transcript.transcript_id,)
-    ).fetchone()
-    if row is None:
-        return transcript, False
-    kept = {"revision": row["revision"] + 1}
-    if row["edited"]:
-        kept |= {"title": row["title"], "tags": json.loads(row["tags"])}
-    return transcript.model_copy(update=kept), bool(row["edited"])
+def _add_passages(vault: Vault, transcript: Transcript, passages: Sequence[Passage], vectors: Vectors) -> list[int]:
+    found: list[int] = []
+    for passage, vector in zip(passages, vectors, strict=True):
+        memory, chunks = _memory(transcript, passage), [Chunk(passage.text)]
+        found += insert_memory(vault, memory, chunks, vector[None, :], passage.speaker_keys)
+    return found
 
 
 def _memory(transcript: Transcript, passage: Passage) -> Memory:
@@ -67,26 +96,28 @@ def _memory(transcript: Transcript, passage: Passage) -> Memory:
     )
 
 
-def _insert(vault: Vault, transcript: Transcript, edited: bool) -> None:
+def _store(vault: Vault, transcript: Transcript, **flags: bool) -> None:
+    """Flags that are not given stay as they are."""
+    values: dict[str, Any] = {
+        "transcript_id": transcript.transcript_id,
+        "status": transcript.status,
+        "document": transcript.model_dump_json(),
+        "summary": summary_of(transcript).model_dump_json(),
+        "title": transcript.title,
+        "text": transcript.text,
+        "tags": json.dumps(transcript.tags),
+        "speakers": json.dumps(_speaker_names(transcript)),
+        "emotion": main_emotion(transcript),
+        "created_at": moment(transcript.created_at),
+        "revision": transcript.revision,
+        **flags,
+    }
+    columns, marks = ", ".join(values), ", ".join(f":{name}" for name in values)
+    changes = ", ".join(f"{name} = excluded.{name}" for name in values)
     vault.db.execute(
-        "INSERT INTO transcript"
-        " (transcript_id, status, edited, document, summary, title, text, tags, speakers, emotion, created_at,"
-        " revision)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            transcript.transcript_id,
-            transcript.status,
-            edited,
-            transcript.model_dump_json(),
-            summary_of(transcript).model_dump_json(),
-            transcript.title,
-            transcript.text,
-            json.dumps(transcript.tags),
-            json.dumps(_speaker_names(transcript)),
-            main_emotion(transcript),
-            moment(transcript.created_at),
-            transcript.revision,
-        ),
+        f"INSERT INTO transcript ({columns}) VALUES ({marks})"  # noqa: S608 - names of ours
+        f" ON CONFLICT (transcript_id) DO UPDATE SET {changes}",
+        values,
     )
 
 
@@ -103,12 +134,20 @@ def main_emotion(transcript: Transcript) -> str | None:
     return seconds.most_common(1)[0][0] if seconds else None
 
 
-def _remove(vault: Vault, transcript_id: str) -> None:
-    vault.db.execute(
-        "DELETE FROM chunk WHERE memory_id IN (SELECT memory_id FROM memory WHERE transcript_id = ?)", (transcript_id,)
-    )
-    vault.db.execute("DELETE FROM memory WHERE transcript_id = ?", (transcript_id,))
-    vault.db.execute("DELETE FROM transcript WHERE transcript_id = ?", (transcript_id,))
+def _remove_passages(vault: Vault, transcript_id: str, begin_with: Sequence[str] | None = None) -> None:
+    """All, or those that begin with one of these segments."""
+    chosen = f"SELECT memory_id FROM memory WHERE {_CHOSEN}"  # noqa: S608 - ours
+    values = _chosen(transcript_id, begin_with)
+    vault.db.execute(f"DELETE FROM chunk WHERE memory_id IN ({chosen})", values)  # noqa: S608 - ours
+    vault.db.execute(f"DELETE FROM memory WHERE {_CHOSEN}", values)  # noqa: S608 - ours
+
+
+_CHOSEN = "transcript_id = ? AND (? IS NULL OR segment_id IN (SELECT value FROM json_each(?)))"
+
+
+def _chosen(transcript_id: str, begin_with: Sequence[str] | None) -> tuple[str, str | None, str | None]:
+    segments = None if begin_with is None else json.dumps(list(begin_with))
+    return transcript_id, segments, segments
 
 
 def get(vault: Vault, transcript_id: str) -> Transcript:
@@ -161,29 +200,86 @@ def edit(vault: Vault, transcript_id: str, changes: EditTranscript, expected: in
         current = get(vault, transcript_id)
         require_revision(current.revision, expected)
         changed = current.model_copy(update={**changes.model_dump(exclude_none=True), "revision": current.revision + 1})
-        vault.db.execute(
-            "UPDATE transcript SET edited = 1, document = ?, summary = ?, title = ?, tags = ?, revision = ?"
-            " WHERE transcript_id = ?",
-            (
-                changed.model_dump_json(),
-                summary_of(changed).model_dump_json(),
-                changed.title,
-                json.dumps(changed.tags),
-                changed.revision,
-                transcript_id,
-            ),
-        )
-        vault.db.execute(
-            "UPDATE memory SET title = ?, tags = ? WHERE transcript_id = ?",
-            (changed.title, json.dumps(changed.tags), transcript_id),
-        )
+        revisions.record(vault, current, "details")
+        _store(vault, changed, edited=True)
+        _retitle(vault, changed)
     return changed
 
 
+def _retitle(vault: Vault, transcript: Transcript) -> None:
+    vault.db.execute(
+        "UPDATE memory SET title = ?, tags = ? WHERE transcript_id = ?",
+        (transcript.title, json.dumps(transcript.tags), transcript.transcript_id),
+    )
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A change of segments or speakers."""
+
+    kind: RevisionKind
+    apply: Callable[[Transcript], Transcript]
+    """From the document to the next one; its revision is not its own to set."""
+    segment_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Draft:
+    """An edit worked out, before the vectors of its new passages are there."""
+
+    before: Transcript
+    after: Transcript
+    changes: PassageChanges
+
+    @property
+    def is_empty(self) -> bool:
+        return self.before is self.after
+
+
+def draft(vault: Vault, transcript_id: str, edit: Edit, expected: int | None, most_chars: int) -> Draft:
+    """Nothing is changed yet. Raises NotFound, PreconditionFailed, and what the edit raises."""
+    before = get(vault, transcript_id)
+    require_revision(before.revision, expected)
+    after = edit.apply(before).model_copy(update={"revision": before.revision})
+    if after == before:
+        return Draft(before, before, PassageChanges([], [], []))
+    after = after.model_copy(update={"revision": before.revision + 1})
+    flags = _flags(vault, transcript_id)
+    both = [passages_of(each, most_chars) if flags and flags["remembered"] else [] for each in (before, after)]
+    return Draft(before, after, passage_changes(*both))
+
+
+def revise(vault: Vault, made: Draft, edit: Edit, vectors: Vectors) -> Transcript:
+    """Text, passages, vectors and the revision, in one transaction. Raises PreconditionFailed where it is outdated."""
+    after, changes = made.after, made.changes
+    with transaction(vault.db):
+        require_revision(get(vault, after.transcript_id).revision, made.before.revision)
+        revisions.record(vault, made.before, edit.kind, edit.segment_id)
+        _store(vault, after, revised=True)
+        old = chunk_ids(vault, _CHOSEN, *_chosen(after.transcript_id, changes.gone))
+        _remove_passages(vault, after.transcript_id, changes.gone)
+        _move(vault, after.transcript_id, changes.moved)
+        new = _add_passages(vault, after, changes.new, vectors)
+        _retitle(vault, after)
+    vault.follow(old, new, vectors)
+    return after
+
+
+def _move(vault: Vault, transcript_id: str, passages: Sequence[Passage]) -> None:
+    for each in passages:
+        keys = json.dumps([key.casefold() for key in each.speaker_keys])
+        vault.db.execute(
+            "UPDATE memory SET start_s = ?, end_s = ?, speaker = ?, speaker_keys = ?"
+            " WHERE transcript_id = ? AND segment_id = ?",
+            (each.start_s, each.end_s, each.speaker, keys, transcript_id, each.segment_id),
+        )
+
+
 def delete(vault: Vault, transcript_id: str, expected: int | None) -> None:
-    """Text, passages and vectors, in one transaction."""
+    """Text, revisions, passages and vectors, in one transaction."""
     with transaction(vault.db):
         require_revision(get(vault, transcript_id).revision, expected)
         ids = chunk_ids(vault, "transcript_id = ?", transcript_id)
-        _remove(vault, transcript_id)
+        _remove_passages(vault, transcript_id)
+        vault.db.execute("DELETE FROM transcript WHERE transcript_id = ?", (transcript_id,))
     vault.follow(ids)

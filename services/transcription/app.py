@@ -18,7 +18,7 @@ from services.transcription.live import Room
 from services.transcription.naming import Naming
 from services.transcription.pipeline import Pipeline
 from services.transcription.repository import Recordings
-from services.transcription.routes import live, recordings, speakers
+from services.transcription.routes import edits, live, recordings, speakers
 from services.transcription.service import TRANSCRIBE, Studio
 from services.transcription.settings import Settings
 from services.transcription.speakers import Speakers
@@ -85,7 +85,7 @@ def create_app(settings: Settings | None = None, *, diarizer: Diarizer | None = 
                 yield
 
     # `/transcription/{id}` would take every other path for an id, so it comes last.
-    routers = [live.router, speakers.router, recordings.router]
+    routers = [live.router, speakers.router, recordings.router, edits.router]
     return create_service(NAME, settings, routers=routers, lifespan=lifespan)
 
 

@@ -19,7 +19,7 @@ from shared.audio.media_types import HEAD_BYTES, media_type_of
 from shared.auth.principal import Principal
 from shared.clients.gpu_coordinator import CoordinatorClient
 from shared.clients.rag import RagClient
-from shared.errors import AudioUnreadable, NotFound, PreconditionFailed, ProductError, TooLarge
+from shared.errors import AudioUnreadable, Conflict, NotFound, PreconditionFailed, ProductError, TooLarge
 from shared.schemas.coordinator import SubmitTask
 from shared.schemas.ids import new_id
 from shared.schemas.live import Start
@@ -248,6 +248,13 @@ class Studio:
         if recording.status != "completed":
             return await self.get(user, recording_id)
         return await self._rag.edit_transcript(user, recording_id, edit, headers)
+
+    async def vault_of(self, user: Principal, recording_id: str) -> RagClient:
+        """Where the transcript is edited. Raises NotFound; Conflict while the pipeline still works at it."""
+        status = await self._recordings.status(recording_id, user.user_id)
+        if status != "completed":
+            raise Conflict(f"The transcript is {status}; it can be edited once it is completed.")
+        return self._rag
 
     async def delete(self, user: Principal, recording_id: str, expected: int | None) -> None:
         """Gone means gone: the work in hand, the audio, the text and vectors, the row.

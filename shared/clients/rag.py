@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.auth.principal import Principal
-from shared.clients import ServiceClient
+from shared.clients.edits import TranscriptEdits
 from shared.schemas.coordinator import Job
+from shared.schemas.edits import ChangeSpeakers
 from shared.schemas.rag import (
     Conversation,
     ConversationSummary,
@@ -22,8 +23,9 @@ from shared.schemas.transcription import EditTranscript, Transcript, TranscriptS
 from shared.schemas.wire import Page
 
 
-class RagClient(ServiceClient):
+class RagClient(TranscriptEdits):
     service = "rag"
+    transcripts_path = "/rag/transcripts"
 
     async def search(self, user: Principal, request: SearchRequest) -> list[SearchHit]:
         body = request.model_dump(mode="json", by_alias=True)
@@ -69,6 +71,12 @@ class RagClient(ServiceClient):
     ) -> Transcript:
         path, body = f"/rag/transcripts/{transcript_id}", edit.model_dump(mode="json", exclude_none=True)
         return Transcript.model_validate(await self.json("PATCH", path, user=user, body=body, headers=headers))
+
+    async def put_speakers(
+        self, user: Principal, transcript_id: str, change: ChangeSpeakers, headers: Mapping[str, str] | None = None
+    ) -> Transcript:
+        """Who the labels are and, where given, whose segments are, as one revision. Raises PreconditionFailed."""
+        return await self._changed("PUT", f"{transcript_id}/speakers", user, change, headers)
 
     async def delete_transcript(
         self, user: Principal, transcript_id: str, headers: Mapping[str, str] | None = None

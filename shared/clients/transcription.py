@@ -8,13 +8,14 @@ from typing import Any
 import aiohttp
 
 from shared.auth.principal import Principal
-from shared.clients import ServiceClient
+from shared.clients.edits import TranscriptEdits
 from shared.schemas.transcription import ClipTranscript, EditTranscript, Transcript, TranscriptSummary
 from shared.schemas.wire import Page
 
 
-class TranscriptionClient(ServiceClient):
+class TranscriptionClient(TranscriptEdits):
     service = "transcription"
+    transcripts_path = "/transcription"
 
     async def recent(self, user: Principal, **params: Any) -> Page[TranscriptSummary]:
         found = await self.json("GET", "/transcription/recent", user=user, params=params)

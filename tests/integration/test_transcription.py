@@ -256,6 +256,9 @@ def test_exports(anna: httpx.Client, speech: dict, form: str) -> None:
     elif form == "rttm":
         fields = answer.text.splitlines()[0].split()
         assert (fields[0], fields[7]) == ("SPEAKER", "SPEAKER_00") and float(fields[4]) > 0
+    elif form in ("srt", "vtt"):
+        assert answer.text.count(" --> ") >= len(speech["segments"])
+        assert all(word in answer.text for word in first.split())
     else:
         assert first.replace(",", "") in answer.text.replace(",", "").replace("\\", "")
 

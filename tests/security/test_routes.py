@@ -66,11 +66,11 @@ def test_the_public_routes_of_the_gateway_are_these() -> None:
 CLOSED = [(method, path) for method, path, kind in gateway_routes() if kind != "public"]
 ADMIN = [(method, path) for method, path, kind in gateway_routes() if kind == "admin"]
 IDS = {"transcript_id": "rec", "memory_id": "mem", "conversation_id": "cnv", "message_id": "msg", "job_id": "job",
-       "task_id": "job", "user_id": "usr", "token_id": "pat"}  # fmt: skip
+       "task_id": "job", "user_id": "usr", "token_id": "pat", "segment_id": "seg"}  # fmt: skip
 
 
 def filled(path: str) -> str:
-    return re.sub(r"\{(\w+)\}", lambda found: new_id(IDS[found.group(1)]), path)
+    return re.sub(r"\{(\w+)\}", lambda found: new_id(IDS[found.group(1)]), path.replace("{revision}", "1"))
 
 
 @pytest.mark.parametrize(("method", "path"), CLOSED)
@@ -111,6 +111,8 @@ def belongings(user_a: httpx.Client) -> dict[str, str]:
         "memory_id": user_a.post("/rag/memory", json={"content": "Mine alone."}).json()["memory_id"],
         "conversation_id": chat["conversation_id"],
         "message_id": chat["message_id"],
+        "segment_id": new_id("seg"),
+        "revision": "1",
         "token_id": user_a.post("/auth/tokens", json={"name": "x", "scopes": ["memory"]}).json()["id"],
     }
 
@@ -118,12 +120,21 @@ def belongings(user_a: httpx.Client) -> dict[str, str]:
 OWNED = [(m, p) for m, p, kind in gateway_routes() if kind == "user" and re.search(r"\{(\w+)\}", p)]
 
 
+SEGMENT = "/transcription/{transcript_id}/segments/{segment_id}"
+BODIES = {
+    "/rag/memory/{memory_id}": {"content": "x"},
+    SEGMENT: {"text": "x"},
+    f"{SEGMENT}/split": {"at_word": 1},
+    f"{SEGMENT}/merge": {},
+    "/transcription/{transcript_id}/revert": {"revision": 1},
+}
+
+
 @pytest.mark.parametrize(("method", "path"), OWNED)
 def test_another_users_object_is_as_absent_as_none(
     user_a: httpx.Client, user_b: httpx.Client, belongings: dict[str, str], method: str, path: str
 ) -> None:
-    bodies = {"/rag/memory/{memory_id}": {"content": "x"}}
-    body = bodies.get(path, {"title": "x"}) if method == "PATCH" else None
+    body = BODIES.get(path, {"title": "x"} if method == "PATCH" else None) if method != "DELETE" else None
     theirs = re.sub(r"\{(\w+)\}", lambda found: belongings[found.group(1)], path)
     foreign, absent = (user_b.request(method, each, json=body) for each in (theirs, filled(path)))
     assert foreign.status_code == absent.status_code == 404

@@ -131,6 +131,7 @@ async def export(
     user: CurrentUser,
     services: Services,
     form: Annotated[ExportFormat, Query(alias="format")] = "json",
+    words: bool = False,
 ) -> Response:
-    """The transcript for other programs."""
+    """The transcript for other programs. `words`: the time of every word, in vtt and csv."""
     return await relay(services.transcription, request, user)

@@ -160,11 +160,12 @@ async def export(
     user: ForUser,
     studio: TheStudio,
     form: Annotated[ExportFormat, Query(alias="format")] = "json",
+    words: bool = False,
 ) -> Response:
     found = await studio.get(user, transcript_id)
     if found.status != "completed":
         raise Conflict(f"The transcript is {found.status}; it can be exported once it is completed.")
-    text, media_type = exports.export(found, form)
+    text, media_type = exports.export(found, form, words=words)
     disposition = f'attachment; filename="{transcript_id}.{form}"'
     return Response(text, media_type=media_type, headers={"Content-Disposition": disposition})
 
