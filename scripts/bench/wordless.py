@@ -106,6 +106,30 @@ def melody(seconds: float, seed: int = 5) -> Numbers:
     return _placed(seconds, notes())
 
 
+def vocalise(seconds: float, seed: int = 9) -> Numbers:
+    """A voice that sings "ah", "oh" and "oo": pulses through three formants (Peterson & Barney 1952), no word."""
+    rng = np.random.default_rng(seed)
+    vowels = ((730, 1090, 2440), (570, 840, 2410), (300, 870, 2240))
+
+    def sung(hz: float, long_s: float, formants: tuple[int, ...]) -> Numbers:
+        time_s = _time_s(long_s)
+        phase = 2 * np.pi * hz * time_s + 0.5 * np.sin(2 * np.pi * 5.5 * time_s)
+        parts = (
+            np.sin(k * phase) / k * sum(1 / (1 + ((k * hz - each) / 90) ** 2) for each in formants)
+            for k in range(1, int(4000 / hz))
+        )
+        return sum(parts, np.zeros(len(time_s))) * np.minimum(time_s / 0.05, 1) * np.minimum((long_s - time_s) / 0.1, 1)
+
+    def notes() -> Iterator[tuple[float, Numbers]]:
+        at_s = 0.0
+        while at_s < seconds:
+            long_s = float(rng.uniform(0.4, 1.5))
+            yield at_s, sung(_hz(int(rng.choice((45, 48, 50, 52, 55, 57, 60, 62)))), long_s, vowels[rng.integers(3)])
+            at_s += long_s + (1.0 if rng.random() < 0.2 else 0.02)
+
+    return _placed(seconds, notes())
+
+
 def drums(seconds: float, seed: int = 7) -> Numbers:
     """A rock pattern at 120 beats a minute."""
     rng, time_s = np.random.default_rng(seed), _time_s(0.3)
@@ -170,6 +194,7 @@ KINDS: dict[str, Callable[[float], Sound]] = {
     "chords": lambda seconds: _at(-20, chords(seconds)),
     "arpeggio": lambda seconds: _at(-20, arpeggio(seconds)),
     "melody": lambda seconds: _at(-20, melody(seconds)),
+    "vocalise": lambda seconds: _at(-20, vocalise(seconds)),
     "drums": lambda seconds: _at(-20, drums(seconds)),
     "band": lambda seconds: _at(-18, chords(seconds) + melody(seconds) + 1.5 * drums(seconds)),
     "sweeps": lambda seconds: _at(-20, sweeps(seconds)),
