@@ -12,6 +12,7 @@ from services.emotion import routes
 from services.emotion.engines import BUILTIN, EmotionEngine
 from services.emotion.service import Feelings
 from services.emotion.settings import Settings
+from services.emotion.uploads import PCM_BYTES, SPANS_BYTES
 from shared import engines
 from shared.clients.transcription import TranscriptionClient
 from shared.security.body import BodyLimit
@@ -20,6 +21,8 @@ from shared.service import create_service
 NAME = "emotion"
 AROUND_BYTES = 64 * 1024
 """What a multipart body may have beside its file."""
+SPEECH_BYTES = 16 * 1024**2
+"""The longest texts of the most segments, most characters escaped in JSON, with their metrics."""
 
 
 def create_app(
@@ -41,7 +44,8 @@ def create_app(
             yield
 
     app = create_service(NAME, settings, routers=[routes.router], lifespan=lifespan)
-    app.add_middleware(BodyLimit, cap=lambda path: settings.max_clip_bytes + AROUND_BYTES)
+    caps = {"/emotion/measure": PCM_BYTES + SPANS_BYTES + AROUND_BYTES, "/emotion/speech": SPEECH_BYTES}
+    app.add_middleware(BodyLimit, cap=lambda path: caps.get(path, settings.max_clip_bytes + AROUND_BYTES))
     return app
 
 

@@ -1,5 +1,7 @@
 """How a voice sounded, measured in NumPy.
 
+Loudness is the root mean square against full scale. Pauses are frames far below the loud ones of the same stretch; the
+rate counts words per minute without them, so that one who waits is not slow (articulation rate, Goldman-Eisler 1968).
 Pitch by the autocorrelation of short frames (Boersma 1993): it is divided by that of the window, its peaks are the
 candidates of a frame, and the cheapest path through the candidates is the melody. Against Praat itself the mean pitch
 of 50 utterances by 5 readers differed by 3.9 Hz on average, 16 Hz at most.
@@ -7,10 +9,14 @@ of 50 utterances by 5 readers differed by 3.9 Hz on average, 16 Hz at most.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.schemas.emotion import AudioMetrics
+from shared.audio.decode import Samples, as_float
+from shared.schemas.emotion import AudioMetrics, MeasureSpan
+from shared.schemas.transcription import SpanMetrics
 
 Sound = NDArray[np.float32]
 """Mono, 16 kHz, in [-1, 1]."""
@@ -22,6 +28,9 @@ PITCH_FRAME, PITCH_HOP = 1024, 320
 """A frame of 64 ms holds four periods of the lowest voice."""
 SHORTEST, LONGEST = RATE_HZ // 400, RATE_HZ // 65
 """Lags of the highest and the lowest voice looked for."""
+TRANSFORM = 1280
+"""Points of the Fourier transform: a frame and the longest lag, rounded up to a product of small primes."""
+BLOCK = 512
 CANDIDATES = 6
 QUIETEST_DB = -120.0
 PAUSE_DB = 25.0
@@ -32,16 +41,33 @@ LEAST_SPEECH_S = 0.5
 # Thresholds and costs are the defaults of Praat's `To Pitch (ac)`.
 VOICED, FAINT = 0.45, 0.03
 OCTAVE_COST, JUMP_COST, VOICING_COST = 0.01, 0.35, 0.14
+OCTAVES_BELOW = OCTAVE_COST * np.log2(np.arange(SHORTEST, LONGEST + 1) / SHORTEST)
 
 
 def measure(sound: Sound, words: int) -> AudioMetrics:
     """`words` were said in this sound; 0 where nobody knows."""
-    duration_s = len(sound) / RATE_HZ
+    found = _sounded(sound, words)
+    return AudioMetrics(duration_s=round(len(sound) / RATE_HZ, 3), **found.model_dump(exclude={"arousal"}))
+
+
+def measure_spans(samples: Samples, spans: Sequence[MeasureSpan]) -> list[SpanMetrics]:
+    """Each span by itself, so that a quiet voice beside a loud one keeps its pitch. Time grows with their seconds."""
+    return [
+        _sounded(as_float(samples[_sample_of(each.start_s) : _sample_of(each.end_s)]), each.words) for each in spans
+    ]
+
+
+def _sample_of(at_s: float) -> int:
+    return round(min(at_s, 1e6) * RATE_HZ)
+
+
+def _sounded(sound: Sound, words: int) -> SpanMetrics:
+    if len(sound):
+        sound = sound - sound.mean()  # a microphone's constant voltage is not heard, and would pass for loudness
     pause_ratio = _pause_ratio(sound)
-    speech_s = duration_s * (1 - pause_ratio)
+    speech_s = len(sound) / RATE_HZ * (1 - pause_ratio)
     pitch = pitch_of(sound)
-    return AudioMetrics(
-        duration_s=round(duration_s, 3),
+    return SpanMetrics(
         rms_db=round(_decibels(sound[None, :])[0], 2) if len(sound) else QUIETEST_DB,
         pitch_mean_hz=round(float(pitch.mean()), 1) if len(pitch) else None,
         pitch_std_hz=round(float(pitch.std()), 1) if len(pitch) else None,
@@ -88,31 +114,33 @@ def _candidates(frames: Sound) -> tuple[Numbers, Numbers]:
     """Lags and strengths [frames, CANDIDATES] of the best peaks; the strength of an absent one is -inf."""
     lags = np.full((len(frames), CANDIDATES), float(SHORTEST))
     strengths = np.full((len(frames), CANDIDATES), -np.inf)
-    window = np.hanning(PITCH_FRAME)
+    window = np.hanning(PITCH_FRAME).astype(np.float32)
     of_window = _autocorrelation(window[None, :])[0]
-    for at in range(0, len(frames), 512):
-        some = frames[at : at + 512].astype(np.float64)
+    for at in range(0, len(frames), BLOCK):
+        some = frames[at : at + BLOCK]
         curve = _autocorrelation((some - some.mean(axis=1, keepdims=True)) * window)
-        curve = curve[:, : LONGEST + 2] / np.maximum(curve[:, :1], 1e-12) / (of_window / of_window[0])[: LONGEST + 2]
-        lags[at : at + 512], strengths[at : at + 512] = _best_peaks(curve)
+        curve /= np.maximum(curve[:, :1], 1e-12) * (of_window / of_window[0])
+        lags[at : at + BLOCK], strengths[at : at + BLOCK] = _best_peaks(curve)
     return lags, strengths
 
 
-def _autocorrelation(frames: Numbers) -> Numbers:
-    spectrum = np.fft.rfft(frames, 2 * frames.shape[1], axis=1)
-    return np.fft.irfft(np.abs(spectrum) ** 2, axis=1)[:, : frames.shape[1]]
+def _autocorrelation(frames: Sound) -> Sound:
+    """[frames, LONGEST + 2] lags from 0; single precision and no more zeros than these lags need, for speed."""
+    power = np.abs(np.fft.rfft(frames, TRANSFORM, axis=1)) ** 2
+    curve: Sound = np.fft.irfft(power, TRANSFORM, axis=1)[:, : LONGEST + 2].astype(np.float32, copy=False)
+    return curve
 
 
-def _best_peaks(curve: Numbers) -> tuple[Numbers, Numbers]:
+def _best_peaks(curve: Sound) -> tuple[Numbers, Numbers]:
     """True peaks only, between the samples by a parabola; the edge of the range is none, however high."""
     left, here, right = (curve[:, SHORTEST + shift : LONGEST + 1 + shift] for shift in (-1, 0, 1))
-    bend = np.minimum(left - 2 * here + right, -1e-12)
-    offset = np.clip((left - right) / (2 * bend), -0.5, 0.5)
-    lags = np.arange(SHORTEST, LONGEST + 1) + offset
-    height = np.minimum(here - 0.25 * (left - right) * offset, 1.0)
-    strength = np.where((here > left) & (here >= right), height - OCTAVE_COST * np.log2(lags / SHORTEST), -np.inf)
-    best = np.argsort(-strength, axis=1)[:, :CANDIDATES]
-    return np.take_along_axis(lags, best, axis=1), np.take_along_axis(strength, best, axis=1)
+    strength = np.where((here > left) & (here >= right), here - OCTAVES_BELOW, -np.inf)
+    best = np.argpartition(-strength, CANDIDATES, axis=1)[:, :CANDIDATES]
+    before, at, after = (np.take_along_axis(each, best, axis=1).astype(np.float64) for each in (left, here, right))
+    offset = np.clip((before - after) / (2 * np.minimum(before - 2 * at + after, -1e-12)), -0.5, 0.5)
+    height = np.minimum(at - 0.25 * (before - after) * offset, 1.0)
+    real = np.isfinite(np.take_along_axis(strength, best, axis=1))
+    return best + SHORTEST + offset, np.where(real, height - OCTAVES_BELOW[best], -np.inf)
 
 
 def _cheapest_path(lags: Numbers, strengths: Numbers, unvoiced: Numbers) -> NDArray[np.intp]:

@@ -9,10 +9,18 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
 from services.emotion.service import Feelings
-from services.emotion.uploads import file_of
+from services.emotion.uploads import file_of, spans_of
 from shared.auth.dependencies import ForUser
 from shared.errors import UnsupportedMedia
-from shared.schemas.emotion import AnalyzeBatch, AnalyzeText, EmotionAnalysis, EmotionBatch
+from shared.schemas.emotion import (
+    AnalyzeBatch,
+    AnalyzeSpeech,
+    AnalyzeText,
+    EmotionAnalysis,
+    EmotionBatch,
+    SpansMeasured,
+    SpeechEmotion,
+)
 
 router = APIRouter(prefix="/emotion")
 
@@ -47,3 +55,15 @@ def _text_of(body: bytes) -> str:
 async def batch(request: AnalyzeBatch, user: ForUser, feelings: TheFeelings) -> EmotionBatch:
     """At most 256 texts of 20,000 characters."""
     return await feelings.batch(request.texts)
+
+
+@router.post("/measure")
+async def measure(request: Request, user: ForUser, feelings: TheFeelings) -> SpansMeasured:
+    """Multipart: `spans` is JSON `[{start_s, end_s, words}]`, `pcm` a file of s16le, mono, 16 kHz. Not public."""
+    return await feelings.spans(*await spans_of(request))
+
+
+@router.post("/speech")
+async def speech(request: AnalyzeSpeech, user: ForUser, feelings: TheFeelings) -> SpeechEmotion:
+    """All segments of one recording, with the metrics that `/emotion/measure` gave. Not public."""
+    return await feelings.speech(request.segments)

@@ -7,13 +7,23 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from services.emotion.engines import EmotionEngine
-from services.emotion.prosody import measure
+from services.emotion.fusion import emotions_of
+from services.emotion.prosody import measure, measure_spans
 from services.emotion.settings import Settings
-from shared.audio.decode import Decoded, DecodeLimits, as_float, decode
+from shared.audio.decode import Decoded, DecodeLimits, Samples, as_float, decode
 from shared.auth.principal import Principal
 from shared.clients.transcription import TranscriptionClient
 from shared.errors import UpstreamUnavailable
-from shared.schemas.emotion import EmotionAnalysis, EmotionBatch, EmotionScore, SegmentEmotion
+from shared.schemas.emotion import (
+    EmotionAnalysis,
+    EmotionBatch,
+    EmotionScore,
+    MeasureSpan,
+    SegmentEmotion,
+    SpansMeasured,
+    SpeechEmotion,
+    SpokenSegment,
+)
 from shared.schemas.transcription import ClipTranscript, Segment
 
 TURN = 8
@@ -56,13 +66,39 @@ class Feelings:
             sound = await decode(data, limits=self._limits)
             return await self._analysis(sound, await self._transcription.clip(user, data))
 
+    async def spans(self, samples: Samples, spans: Sequence[MeasureSpan]) -> SpansMeasured:
+        """`samples` int16 [n], mono, 16 kHz."""
+        async with self._clips:
+            return SpansMeasured(metrics=await asyncio.to_thread(measure_spans, samples, spans))
+
+    async def speech(self, segments: Sequence[SpokenSegment]) -> SpeechEmotion:
+        """All segments of one recording: each voice is compared with itself."""
+        texts = [each.text for each in segments]
+        scores = await self.scores(texts)
+        speakers, metrics = [each.speaker for each in segments], [each.metrics for each in segments]
+        found = await asyncio.to_thread(emotions_of, scores, texts, speakers, metrics)
+        return SpeechEmotion(emotions=[emotion for _, emotion in found], model=self._engine.capabilities.model)
+
     async def _analysis(self, sound: Decoded, heard: ClipTranscript) -> EmotionAnalysis:
+        """A clip's speakers are not told apart: it is compared with itself as if one person spoke."""
         spoken = [each for each in heard.segments if each.text.strip()]
-        whole, *parts = await self.scores([heard.text, *(each.text for each in spoken)])
+        texts = [each.text for each in spoken]
+        whole, *scores = await self.scores([heard.text, *texts])
         metrics = await asyncio.to_thread(measure, as_float(sound.mono()), sum(map(_words_in, spoken)))
+        spans = [MeasureSpan(start_s=each.start_s, end_s=each.end_s, words=_words_in(each)) for each in spoken]
+        measured = await asyncio.to_thread(measure_spans, sound.mono(), spans)
+        found = emotions_of(scores, texts, [each.speaker for each in spoken], measured)
         segments = [
-            SegmentEmotion(start_s=each.start_s, end_s=each.end_s, text=each.text, emotions=scores)
-            for each, scores in zip(spoken, parts, strict=True)
+            SegmentEmotion(
+                start_s=each.start_s,
+                end_s=each.end_s,
+                text=each.text,
+                emotions=fused,
+                confidence=emotion.confidence,
+                agreement=emotion.agreement,
+                metrics=emotion.metrics,
+            )
+            for each, (fused, emotion) in zip(spoken, found, strict=True)
         ]
         return EmotionAnalysis(emotions=whole, text=heard.text, audio_metrics=metrics, segments=segments)
 

@@ -17,6 +17,7 @@ from aiohttp import FormData
 from fastapi import APIRouter, FastAPI, Request
 
 from services.emotion.app import create_app
+from services.emotion.prosody import measure_spans
 from services.emotion.settings import Settings
 from services.transcription.engines.faster_whisper import FasterWhisper
 from services.transcription.settings import Settings as SpeechSettings
@@ -27,7 +28,7 @@ from shared.auth.principal import Principal
 from shared.auth.service_tokens import ServiceDoor, ServiceIdentity
 from shared.clients.emotion import EmotionClient
 from shared.errors import AudioUnreadable, Invalid, UpstreamUnavailable
-from shared.schemas.emotion import EmotionAnalysis
+from shared.schemas.emotion import EmotionAnalysis, MeasureSpan, SpokenSegment
 from shared.schemas.transcription import ClipTranscript
 from shared.service import create_service
 
@@ -173,3 +174,16 @@ async def test_a_long_batch_lets_a_short_text_through(emotion: EmotionClient) ->
     await emotion.analyze(USER, "Hello.")
     assert not long.done()
     assert len((await long).results) == 24
+
+
+async def test_speech_is_measured_and_fused_over_the_wire(emotion: EmotionClient, speech: bytes) -> None:
+    samples = (await decode(speech)).mono()
+    spans = [MeasureSpan(start_s=at / 2, end_s=at / 2 + 1, words=2) for at in range(8)]
+    metrics = await emotion.measure(USER, samples.astype("<i2").tobytes(), spans)
+    assert metrics == measure_spans(samples, spans)
+    segments = [SpokenSegment(text="I am so happy today.", speaker="A", metrics=each) for each in metrics]
+    found = await emotion.speech(USER, segments)
+    assert [each.label for each in found.emotions] == ["joy"] * 8
+    assert all(each.metrics is not None and each.metrics.arousal is not None for each in found.emotions)
+    with pytest.raises(Invalid, match="end_s"):
+        await emotion.measure(USER, b"ab", [spans[0].model_copy(update={"end_s": -1.0})])

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
-from services.emotion.prosody import measure, pitch_of
+from services.emotion.fusion import arousal
+from services.emotion.prosody import Sound, measure, measure_spans, pitch_of
+from shared.audio.decode import as_float, decode
+from shared.schemas.emotion import MeasureSpan
+from shared.schemas.transcription import SpanMetrics
+from tests.conftest import AUDIO
 from tests.unit.emotion.conftest import silence, tone
 
 
@@ -69,3 +77,99 @@ def test_a_sound_too_short_to_have_a_rate() -> None:
 
 def test_ten_minutes_take_seconds() -> None:
     assert measure(np.tile(tone(150, 60), 10), 0).pitch_mean_hz == pytest.approx(150, rel=0.01)
+
+
+def as_samples(sound: Sound) -> np.ndarray:
+    return np.clip(sound * 32768, -32768, 32767).astype(np.int16)
+
+
+def spans(*edges: tuple[float, float]) -> list[MeasureSpan]:
+    return [MeasureSpan(start_s=start, end_s=end, words=3) for start, end in edges]
+
+
+def test_a_span_is_measured_as_if_it_were_alone() -> None:
+    loud, quiet = tone(220, 1, level=0.3), tone(110, 1, level=0.003)
+    together = as_samples(np.concatenate([loud, quiet]))
+    first, second = measure_spans(together, spans((0, 1), (1, 2)))
+    assert first.pitch_mean_hz == pytest.approx(220, rel=0.01)
+    assert second.pitch_mean_hz == pytest.approx(110, rel=0.02)
+    assert first.rms_db - second.rms_db == pytest.approx(40, abs=0.5)
+    assert second == measure_spans(as_samples(quiet), spans((0, 1)))[0]
+
+
+@pytest.mark.parametrize("edges", [(0.0, 0.0), (0.5, 0.5), (0.99, 1.0), (0.0, 0.1), (1.0, 2.0), (7.0, 1e300), (0.9, 5)])
+def test_spans_that_hold_little_or_nothing(edges: tuple[float, float]) -> None:
+    (found,) = measure_spans(as_samples(tone(150, 1)), spans(edges))
+    assert found.speaking_rate_wpm is None
+    assert found.rms_db >= -120
+    assert found.arousal is None
+
+
+def test_a_tenth_of_a_second_has_a_pitch() -> None:
+    assert measure_spans(as_samples(tone(150, 1)), spans((0.4, 0.5)))[0].pitch_mean_hz == pytest.approx(150, rel=0.02)
+
+
+def test_a_constant_voltage_is_neither_loud_nor_voiced() -> None:
+    found = measure(np.full(16_000, 0.5, dtype=np.float32), 0)
+    assert (found.rms_db, found.pitch_mean_hz, found.pause_ratio) == (-120, None, 1)
+    offset = measure(tone(150, 1) * 0.1 + np.float32(0.4), 0)
+    assert offset.rms_db == pytest.approx(measure(tone(150, 1) * 0.1, 0).rms_db, abs=0.1)
+
+
+@pytest.fixture(scope="module")
+def kennedy() -> Sound:
+    """Eleven seconds of one real voice."""
+    return as_float(asyncio.run(decode((AUDIO / "jfk.flac").read_bytes())).mono())
+
+
+def test_a_clipped_voice_keeps_its_pitch(kennedy: Sound) -> None:
+    clean, clipped = measure(kennedy, 0), measure(np.clip(kennedy * 8, -1, 1), 0)
+    assert clipped.pitch_mean_hz == pytest.approx(clean.pitch_mean_hz, rel=0.05)
+    assert clipped.rms_db > clean.rms_db
+
+
+def test_a_telephone_band_keeps_the_pitch(kennedy: Sound) -> None:
+    spectrum = np.fft.rfft(kennedy)
+    hz = np.fft.rfftfreq(len(kennedy), 1 / 16_000)
+    spectrum[(hz < 300) | (hz > 3400)] = 0
+    narrow = np.fft.irfft(spectrum, len(kennedy)).astype(np.float32)
+    assert measure(narrow, 0).pitch_mean_hz == pytest.approx(measure(kennedy, 0).pitch_mean_hz, rel=0.1)
+
+
+def test_measuring_is_repeatable(kennedy: Sound) -> None:
+    edges = spans(*((at / 2, at / 2 + 1.5) for at in range(20)))
+    assert measure_spans(as_samples(kennedy), edges) == measure_spans(as_samples(kennedy), edges)
+
+
+def sped_up(sound: Sound, factor: float) -> Sound:
+    """Faster and higher, as of a tape."""
+    places = np.arange(0, len(sound) - 1, factor)
+    return np.interp(places, np.arange(len(sound)), sound).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("excite", "dip"),
+    [
+        (lambda sound, step: np.clip(sound * 10 ** (2.5 * step / 20), -1, 1), 0.0),
+        (lambda sound, step: sped_up(sound, 1 + 0.08 * step), 0.05),
+    ],
+    ids=["louder", "higher and faster"],
+)
+def test_real_speech_made_more_excited_is_found_so(
+    kennedy: Sound, excite: Callable[[Sound, int], Sound], dip: float
+) -> None:
+    """A frame at the edge of a voiced stretch may be voiced at one speed and not at the next: hence the dip."""
+
+    def of(sound: Sound) -> SpanMetrics:
+        return measure_spans(as_samples(sound), [MeasureSpan(start_s=0, end_s=10, words=3)])[0]
+
+    parts = [kennedy[at * 16_000 : (at + 1) * 16_000] * 0.25 for at in range(11)]
+    usual = [of(each) for each in parts]
+    assert None not in arousal(["A"] * 11, usual)
+    for at in (0, 3, 6, 9):
+        levels = []
+        for step in range(5):
+            measured = [*usual[:at], of(excite(parts[at], step)), *usual[at + 1 :]]
+            levels.append(arousal(["A"] * 11, measured)[at])
+        assert min(np.diff(levels)) >= -dip
+        assert levels[-1] > levels[0] + 0.1 * (1 - levels[0])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from starlette.formparsers import MultiPartParser
 
@@ -18,6 +19,7 @@ from services.emotion.settings import Settings
 from shared.auth.service_tokens import trust_for_tests
 from shared.errors import UpstreamUnavailable
 from shared.schemas.emotion import LABELS
+from shared.schemas.transcription import Segment
 from tests.unit.emotion.conftest import USER, Heard, serving, silence, tone, wav
 
 HAPPY = "I am so happy today!"
@@ -200,7 +202,137 @@ async def test_without_a_recogniser_texts_still_work(minilm: OnnxMiniLM) -> None
         require_problem(answer, 502, "upstream_unavailable")
 
 
-@pytest.mark.parametrize("path", ["/emotion/analyze", "/emotion/batch"])
+def measuring(sound: bytes, spans: Any) -> dict[str, Any]:
+    field = spans if isinstance(spans, str) else json.dumps(spans)
+    return {"files": {"pcm": ("pcm", sound, "application/octet-stream")}, "data": {"spans": field}}
+
+
+def pcm(sound: Any) -> bytes:
+    return wav(sound)[44:]
+
+
+async def test_spans_are_measured_in_their_order(service: httpx.AsyncClient) -> None:
+    sound = pcm(np.concatenate([tone(220, 2), silence(1), tone(110, 2)]))
+    spans = [{"start_s": 3, "end_s": 5, "words": 5}, {"start_s": 0, "end_s": 2}, {"start_s": 2, "end_s": 3}]
+    answer = await service.post("/emotion/measure", **measuring(sound, spans))
+    found = answer.json()["metrics"]
+    assert [each["pitch_mean_hz"] for each in found] == [pytest.approx(110, abs=1), pytest.approx(220, abs=1), None]
+    assert [each["speaking_rate_wpm"] for each in found] == [pytest.approx(150, rel=0.02), None, None]
+    assert [each["arousal"] for each in found] == [None] * 3
+
+
+@pytest.mark.parametrize(
+    ("sound", "spans", "code", "pointer"),
+    [
+        (b"", [{"start_s": 0, "end_s": 1}], "audio_unreadable", None),
+        (b"odd", [{"start_s": 0, "end_s": 1}], "audio_unreadable", None),
+        (bytes(300 * 32_000 + 2), [{"start_s": 0, "end_s": 1}], "audio_too_long", None),
+        (bytes(32_000), [], "invalid", "/spans"),
+        (bytes(32_000), "[", "invalid", "/spans"),
+        (bytes(32_000), "[" * 10_000, "invalid", "/spans"),
+        (bytes(32_000), [{"start_s": 2, "end_s": 1}], "invalid", "/spans/0"),
+        (bytes(32_000), [{"start_s": -1, "end_s": 1}], "invalid", "/spans/0/start_s"),
+        (bytes(32_000), '[{"start_s": 0, "end_s": NaN}]', "invalid", "/spans/0/end_s"),
+        (bytes(32_000), [{"start_s": 0, "end_s": 1, "word": 3}], "invalid", "/spans/0/word"),
+        (bytes(32_000), [{"start_s": 0, "end_s": 1}] * 2_001, "invalid", "/spans"),
+        (bytes(32_000), [{"start_s": 0, "end_s": 300}] * 5, "invalid", "/spans"),
+    ],
+)
+async def test_what_cannot_be_measured(
+    service: httpx.AsyncClient, sound: bytes, spans: Any, code: str, pointer: str | None
+) -> None:
+    problem = require_problem(await service.post("/emotion/measure", **measuring(sound, spans)), 422, code)
+    if pointer:
+        assert problem["errors"][0]["pointer"] == pointer
+
+
+async def test_a_measurement_without_its_parts(service: httpx.AsyncClient) -> None:
+    alone = {"files": {"pcm": b"ab"}}
+    assert require_problem(await service.post("/emotion/measure", **alone), 422, "invalid")["errors"] == [
+        {"pointer": "/spans", "detail": "required"}
+    ]
+    answer = await service.post("/emotion/measure", files={"spans": (None, "[]"), "other": (None, "x")})
+    assert require_problem(answer, 422, "invalid")["errors"][0]["pointer"] == "/pcm"
+    answer = await service.post("/emotion/measure", json={"spans": []})
+    assert answer.status_code in (400, 422)
+
+
+async def test_more_than_any_measurement_needs_is_refused_unread(service: httpx.AsyncClient) -> None:
+    answer = await service.post("/emotion/measure", **measuring(bytes(11 * 1024**2), "[]"))
+    require_problem(answer, 413, "too_large")
+
+
+async def test_measured_sound_never_touches_the_disk(
+    minilm: OnnxMiniLM, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
+    async with serving(create_app(Settings(), engine=minilm)) as client:
+        spans = [{"start_s": 0, "end_s": 0.5}] * 2_000
+        answer = await client.post("/emotion/measure", **measuring(bytes(4 * 1024**2), spans))
+        assert len(answer.json()["metrics"]) == 2_000
+
+
+def metrics(**changes: float) -> dict[str, float]:
+    return {"rms_db": -25, "pitch_mean_hz": 120, "pitch_std_hz": 18, "speaking_rate_wpm": 160} | changes
+
+
+async def test_speech_is_read_and_heard(service: httpx.AsyncClient) -> None:
+    said = [{"text": "The meeting is on Tuesday at four.", "speaker": "A", "metrics": metrics()} for _ in range(10)]
+    shouted = metrics(rms_db=-12, pitch_mean_hz=190, pitch_std_hz=40, speaking_rate_wpm=230)
+    said[4] = {"text": "I am furious, how dare they lie to me!", "speaker": "A", "metrics": shouted}
+    body = (await service.post("/emotion/speech", json={"segments": said})).json()
+    labels = [each["label"] for each in body["emotions"]]
+    assert labels == ["neutral"] * 4 + ["anger"] + ["neutral"] * 5
+    assert body["emotions"][4]["agreement"] > 0.8
+    assert body["emotions"][4]["metrics"] == shouted | {"pause_ratio": 0, "arousal": pytest.approx(0.95, abs=0.05)}
+    assert body["emotions"][0]["metrics"]["arousal"] == 0.5
+    assert body["model"] == "minilm-goemotions-int8"
+
+
+async def test_speech_without_metrics_is_what_the_words_say(service: httpx.AsyncClient) -> None:
+    texts = [HAPPY, "", "I am terrified of what might happen tonight."] * 4
+    segments = [{"text": text, "speaker": "A"} for text in texts]
+    found = (await service.post("/emotion/speech", json={"segments": segments})).json()["emotions"]
+    written = (await service.post("/emotion/batch", json={"texts": [text or " " for text in texts]})).json()["results"]
+    assert [(each["label"], each["score"]) for each in found] == [
+        (each["emotions"][0]["label"], each["emotions"][0]["score"]) for each in written
+    ]
+    assert {each["agreement"] for each in found} == {None}
+    assert found[1]["confidence"] == 0
+
+
+@pytest.mark.parametrize(
+    ("segments", "pointer"),
+    [
+        ([], "/segments"),
+        ([{"text": "a", "speaker": ""}], "/segments/0/speaker"),
+        ([{"text": "a" * 20_001, "speaker": "A"}], "/segments/0/text"),
+        ([{"text": "a", "speaker": "A", "metrics": {}}], "/segments/0/metrics/rms_db"),
+        ([{"text": "a", "speaker": "A"}] * 10_001, "/segments"),
+        ([{"text": "a" * 20_000, "speaker": "A"}] * 101, "/"),
+    ],
+)
+async def test_speech_that_is_refused(service: httpx.AsyncClient, segments: Any, pointer: str) -> None:
+    problem = require_problem(await service.post("/emotion/speech", json={"segments": segments}), 422, "invalid")
+    assert [each["pointer"] for each in problem["errors"]] == [pointer]
+
+
+async def test_the_segments_of_a_file_were_heard_too(service: httpx.AsyncClient, heard: Heard) -> None:
+    heard.segments = [
+        Segment(
+            segment_id=f"seg_{at}", start_s=at / 4, end_s=at / 4 + 0.25, speaker="SPEAKER_00", text=HAPPY, confidence=1
+        )
+        for at in range(8)
+    ]
+    sound = np.concatenate([tone(150, 0.25, level=0.3 if at == 5 else 0.05) for at in range(8)])
+    body = (await service.post("/emotion/analyze", files={"file": wav(sound)})).json()
+    levels = [each["metrics"]["arousal"] for each in body["segments"]]
+    assert levels.index(max(levels)) == 5
+    assert all(each["agreement"] is not None and each["confidence"] <= 1 for each in body["segments"])
+    assert all(sum(score["score"] for score in each["emotions"]) == pytest.approx(1) for each in body["segments"])
+
+
+@pytest.mark.parametrize("path", ["/emotion/analyze", "/emotion/batch", "/emotion/measure", "/emotion/speech"])
 async def test_only_services_come_in_and_only_for_a_user(minilm: OnnxMiniLM, path: str) -> None:
     app = create_app(Settings(), engine=minilm)
     headers = trust_for_tests(app)
@@ -225,6 +357,8 @@ async def test_what_was_said_is_in_no_log(
         await service.post("/emotion/analyze", json={"text": "wombatmarker written"})
         await service.post("/emotion/analyze", json={"text": "wombatmarker", "wombatmarker": 1})
         await service.post("/emotion/batch", json={"texts": ["wombatmarker", 7]})
+        await service.post("/emotion/speech", json={"segments": [{"text": "wombatmarker", "speaker": "wombatmarker"}]})
+        await service.post("/emotion/speech", json={"segments": [{"text": "wombatmarker", "speaker": 7}]})
         await service.post("/emotion/analyze", files={"file": ("wombatmarker.wav", wav(tone(150, 1)))})
         heard.error = UpstreamUnavailable()
     logged = "".join(str(record.__dict__) for record in caplog.records)
