@@ -13,7 +13,7 @@ from services.api_gateway.cors import cors
 from services.api_gateway.idempotency import Idempotency
 from services.api_gateway.rates import RateHeaders
 from services.api_gateway.repository import Accounts
-from services.api_gateway.routes import chat, house, identity, memory, recordings, web, work
+from services.api_gateway.routes import chat, house, identity, memory, recordings, speech, web, work
 from services.api_gateway.service import Identity
 from services.api_gateway.settings import Settings
 from shared.auth.tokens import UserTokens
@@ -54,7 +54,7 @@ def create_app(
             yield
 
     # Routes are tried in turn, so what is called most comes first; web is last, since it answers every other path.
-    pages = (memory, work, recordings, chat, identity, house, web)
+    pages = (memory, work, recordings, chat, speech, identity, house, web)
     return create_service(
         NAME,
         settings,
