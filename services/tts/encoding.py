@@ -46,6 +46,11 @@ class Encoder:
         self._stream: Any = self._container.add_stream(codec, rate=RATE_HZ, layout="mono")
         self._tempo = Tempo(rate_hz, speed) if speed != 1 else None
 
+    @property
+    def empty(self) -> bool:
+        """Nothing has been fed yet."""
+        return self._samples == 0
+
     def add(self, sound: Sound) -> bytes:
         """What is ready to be sent; codecs hold some samples back."""
         if len(sound):

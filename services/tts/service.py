@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -51,15 +51,14 @@ class Speaking:
         voice = self._voice(engine, request.voice)
         parts = sentences.cut(request.input)
         if not parts:
-            raise _invalid("input", "There is nothing in this text that can be spoken.")
+            raise _unspeakable()
         with self._place(user.user_id):
             encoder = Encoder(request.response_format, voice.sample_rate_hz, request.speed)
-            pause = np.zeros(0, dtype=np.int16)
-            for part in parts:
-                sound = np.concatenate((pause, await self._spoken(engine, part, voice)))
-                pause = np.zeros(int(voice.sample_rate_hz * self._settings.pause_s), dtype=np.int16)
+            async for sound in self._sounds(engine, parts, voice):
                 if made := await asyncio.to_thread(encoder.add, sound):
                     yield made
+            if encoder.empty:
+                raise _unspeakable()
             yield await asyncio.to_thread(encoder.end)
 
     async def _the_engine(self) -> SpeechEngine:
@@ -67,6 +66,16 @@ class Speaking:
             found = await asyncio.to_thread(self._find)
             self._engine = self._engine or found  # another request may have been first
         return self._engine
+
+    async def _sounds(self, engine: SpeechEngine, parts: Sequence[str], voice: Voice) -> AsyncIterator[Sound]:
+        """Each sentence, and silence before all but the first; a script that the voice cannot read has no sound."""
+        pause = np.zeros(int(voice.sample_rate_hz * self._settings.pause_s), dtype=np.int16)
+        begun = False
+        for part in parts:
+            sound = await self._spoken(engine, part, voice)
+            if len(sound):
+                yield np.concatenate((pause, sound)) if begun else sound
+                begun = True
 
     async def _spoken(self, engine: SpeechEngine, part: str, voice: Voice) -> Sound:
         """The pool is first come, first served, so requests take turns by their sentences."""
@@ -116,6 +125,10 @@ class Speaking:
         self._pool.shutdown(cancel_futures=True)
         if self._engine is not None:
             self._engine.close()
+
+
+def _unspeakable() -> Invalid:
+    return _invalid("input", "There is nothing in this text that this voice can speak.")
 
 
 def _invalid(field: str, detail: str) -> Invalid:
