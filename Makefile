@@ -29,7 +29,7 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
 	@touch $@
 
 $(VENV)/.models: models/manifest.json $(VENV)/.runtime
-	@echo "==> fetching the small default models (330 MB)"
+	@echo "==> fetching the small default models (390 MB)"
 	@$(BIN)/nemo models pull
 	@touch $@
 

@@ -22,6 +22,7 @@ SERVICE_PORTS = {
     "transcription": 8003,
     "rag": 8004,
     "emotion": 8005,
+    "tts": 8007,
 }
 """Every service of the platform and the port it listens on when nothing else is said."""
 
@@ -128,6 +129,8 @@ class ServiceSettings(BaseSettings):
     """Where the memory service is. Empty: loopback and its usual port."""
     emotion_url: str | None = shared_name("EMOTION_URL", None)
     """Where the emotion service is. Empty: loopback and its usual port."""
+    tts_url: str | None = shared_name("TTS_URL", None)
+    """Where the text to speech service is. Empty: loopback and its usual port."""
 
     @classmethod
     def settings_customise_sources(

@@ -13,7 +13,19 @@ from services.api_gateway.cors import cors
 from services.api_gateway.idempotency import Idempotency
 from services.api_gateway.rates import RateHeaders
 from services.api_gateway.repository import Accounts
-from services.api_gateway.routes import chat, edits, house, identity, live, memory, recordings, speakers, web, work
+from services.api_gateway.routes import (
+    chat,
+    edits,
+    house,
+    identity,
+    live,
+    memory,
+    recordings,
+    speakers,
+    speech,
+    web,
+    work,
+)
 from services.api_gateway.service import Identity
 from services.api_gateway.settings import Settings
 from shared.auth.tokens import UserTokens
@@ -54,7 +66,7 @@ def create_app(
             yield
 
     # Routes are tried in turn, so what is called most comes first; web is last, since it answers every other path.
-    pages = (memory, work, live, speakers, recordings, edits, chat, identity, house, web)
+    pages = (memory, work, live, speakers, recordings, edits, chat, speech, identity, house, web)
     return create_service(
         NAME,
         settings,

@@ -9,6 +9,7 @@ from shared.clients.gemma import GemmaClient
 from shared.clients.gpu_coordinator import CoordinatorClient
 from shared.clients.rag import RagClient
 from shared.clients.transcription import TranscriptionClient
+from shared.clients.tts import TtsClient
 from shared.settings import ServiceSettings
 
 
@@ -20,10 +21,11 @@ class Clients:
         self.rag = RagClient(settings, identity)
         self.gemma = GemmaClient(settings, identity)
         self.emotion = EmotionClient(settings, identity)
+        self.tts = TtsClient(settings, identity)
         self.coordinator = CoordinatorClient(settings, identity)
 
     def all(self) -> list[ServiceClient]:
-        return [self.gemma, self.coordinator, self.transcription, self.rag, self.emotion]
+        return [self.gemma, self.coordinator, self.transcription, self.rag, self.emotion, self.tts]
 
     async def close(self) -> None:
         for client in self.all():

@@ -40,6 +40,7 @@ _PREFIXES = {
     "rag": "memory",
     "gemma": "chat",
     "emotion": "emotion",
+    "v1": "speech",
     "jobs": "jobs",
     "events": "jobs",
     "queue": "admin",

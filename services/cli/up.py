@@ -25,12 +25,21 @@ from services.cli.embedded import EmbeddedMissing, EmbeddedPostgres, EmbeddedRed
 from services.cli.processes import Child, Supervisor, python
 from shared.settings import SERVICE_PORTS, ServiceSettings
 
-ORDER = ("gpu-coordinator", "rag", "emotion", "gemma", "transcription", "api-gateway")
+ORDER = ("gpu-coordinator", "rag", "emotion", "tts", "gemma", "transcription", "api-gateway")
 READY_S = 120.0
 LEAST_DISK_BYTES = 1024**3
 LOG_BYTES = 20 * 1024**2
 """A log this large is put aside (one old file is kept)."""
-COLOURS = {"postgres": 36, "redis": 36, "api-gateway": 32, "rag": 35, "gemma": 33, "transcription": 34, "emotion": 31}
+COLOURS = {
+    "postgres": 36,
+    "redis": 36,
+    "api-gateway": 32,
+    "rag": 35,
+    "gemma": 33,
+    "transcription": 34,
+    "emotion": 31,
+    "tts": 94,
+}
 
 
 class CannotStart(RuntimeError):

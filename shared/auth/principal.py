@@ -7,7 +7,7 @@ from typing import Literal
 
 Role = Literal["admin", "user"]
 
-ALL_SCOPES = frozenset({"recordings", "memory", "chat", "emotion", "jobs", "account", "admin"})
+ALL_SCOPES = frozenset({"recordings", "memory", "chat", "emotion", "speech", "jobs", "account", "admin"})
 """What a personal token may be narrowed to; a signed-in session has all that its role allows."""
 
 
