@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from services.transcription import channels as channel_split
+from services.transcription.crosstalk import without_crosstalk
 from services.transcription.diarization import assign, speakers_of
 from services.transcription.engines import Capabilities, Diarizer, Heard, Sound
 from services.transcription.engines.served import Speech
@@ -181,6 +182,9 @@ class Pipeline:
         await self._recordings.set_facts(recording.recording_id, sound.duration_s, sound.channels)
         await context.progress("speech", SHARE["decode"])
         segments, language = await self._speech(context, recording, signals)
+        if len(signals) > 1:
+            segments, found = await asyncio.to_thread(without_crosstalk, segments, signals)
+            notices += found
         draft = _Draft(recording, began, sound.duration_s, sound.channels, language, segments, notices)
         if not segments:
             notices.append(Notice(code="no_speech", detail="No speech was found in this recording."))
