@@ -13,7 +13,7 @@ from services.api_gateway.cors import cors
 from services.api_gateway.idempotency import Idempotency
 from services.api_gateway.rates import RateHeaders
 from services.api_gateway.repository import Accounts
-from services.api_gateway.routes import chat, house, identity, memory, recordings, web, work
+from services.api_gateway.routes import calls, chat, house, identity, memory, openai, recordings, web, work
 from services.api_gateway.service import Identity
 from services.api_gateway.settings import Settings
 from shared.auth.tokens import UserTokens
@@ -27,7 +27,14 @@ from shared.storage.keyring import Keyring, PostgresKeyring
 from shared.storage.redis import RedisStore, Store
 
 NAME = "api-gateway"
-UPLOADS = ("/transcription/upload", "/emotion/analyze")
+UPLOADS = (
+    "/transcription/upload",
+    "/emotion/analyze",
+    "/v1/audio/transcriptions",
+    "/v1/audio/translations",
+    "/v1/audio/diarization",
+    "/api/v1/transcribe",
+)
 
 
 def create_app(
@@ -54,7 +61,7 @@ def create_app(
             yield
 
     # Routes are tried in turn, so what is called most comes first; web is last, since it answers every other path.
-    pages = (memory, work, recordings, chat, identity, house, web)
+    pages = (memory, work, recordings, chat, identity, openai, calls, house, web)
     return create_service(
         NAME,
         settings,

@@ -11,11 +11,13 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
+from services.transcription.calls import Calls
 from services.transcription.engines import BUILTIN, DIARIZERS, Diarizer
 from services.transcription.engines.served import Speech
+from services.transcription.listening import Listening
 from services.transcription.pipeline import Pipeline
 from services.transcription.repository import Recordings
-from services.transcription.routes import recordings
+from services.transcription.routes import calls, listening, recordings
 from services.transcription.service import TRANSCRIBE, Studio
 from services.transcription.settings import Settings
 from shared import engines
@@ -68,14 +70,18 @@ def create_app(settings: Settings | None = None, *, diarizer: Diarizer | None = 
                 warm=True,
             )
             app.state.studio = studio = await _studio(settings, app, stack, Speech(child), holder)
+            app.state.calls = Calls(settings, studio)
+            app.state.listening = ears = Listening(settings, studio.pipeline.engine, holder)
             app.state.checks["model"] = partial(_model_answers, studio.pipeline)
             handlers = {TRANSCRIBE: studio.pipeline.run}
             worker = TaskWorker(client, handlers, new_id("asr"), concurrency=settings.parallel, holder=holder)
             apart = partial(_diarizer, settings, diarizer)
-            async with background(holder.run(), _work(studio.pipeline, worker, apart), studio.tidy()):
+            async with background(holder.run(), _work(studio.pipeline, ears, worker, apart), studio.tidy()):
                 yield
 
-    return create_service(NAME, settings, routers=[recordings.router], lifespan=lifespan)
+    return create_service(
+        NAME, settings, routers=[recordings.router, listening.router, calls.router], lifespan=lifespan
+    )
 
 
 def _child(settings: Settings) -> ModelChild:
@@ -122,9 +128,11 @@ def _diarizer(settings: Settings, given: Diarizer | None) -> Diarizer | None:
     return None
 
 
-async def _work(pipeline: Pipeline, worker: TaskWorker, apart: Callable[[], Diarizer | None]) -> None:
+async def _work(pipeline: Pipeline, ears: Listening, worker: TaskWorker, apart: Callable[[], Diarizer | None]) -> None:
     """For ever. Nothing is claimed before the speaker model is there or known to be missing."""
-    pipeline.use(await asyncio.to_thread(apart))
+    made = await asyncio.to_thread(apart)
+    pipeline.use(made)
+    ears.use(made)
     await worker.run()
 
 

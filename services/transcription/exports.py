@@ -6,7 +6,7 @@ import csv
 import html
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 from shared.schemas.transcription import ExportFormat, Segment, Transcript
 
@@ -115,3 +115,28 @@ FORMATS: dict[str, tuple[Callable[[Transcript], str], str]] = {
     "rttm": (_rttm, "text/plain; charset=utf-8"),
     "csv": (_csv, "text/csv; charset=utf-8"),
 }
+
+
+def srt_of(segments: Sequence[Segment]) -> str:
+    """Captions without names."""
+    return "\n".join(
+        f"{n}\n{clock(s.start_s, ',')} --> {clock(_end(s), ',')}\n{_one_line(s.text)}\n"
+        for n, s in enumerate(segments, start=1)
+    )
+
+
+def vtt_of(segments: Sequence[Segment]) -> str:
+    """Captions without names."""
+    blocks = [
+        f"{clock(s.start_s)} --> {clock(_end(s))}\n{html.escape(_one_line(s.text), quote=False)}\n" for s in segments
+    ]
+    return "\n".join(["WEBVTT\n", *blocks])
+
+
+def rttm_of(turns: Iterable[tuple[str, float, float]], file_id: str) -> str:
+    """NIST Rich Transcription Time Marked of (speaker, start_s, end_s)."""
+    rows = [
+        f"SPEAKER {file_id} 1 {start:.3f} {max(0.001, end - start):.3f} <NA> <NA> {speaker} <NA> <NA>\n"
+        for speaker, start, end in turns
+    ]
+    return "".join(rows)

@@ -279,7 +279,7 @@ class Pipeline:
                     self.engine.transcribe, sound, language=options.get("language"), hotwords=options.get("hotwords")
                 )
                 heard = await self._in_turn(hear)
-                moved = [_moved(each, start / RATE_HZ, channel) for each in heard.segments]
+                moved = [moved(each, start / RATE_HZ, channel) for each in heard.segments]
                 saved[part] = {"language": heard.language, "segments": [each.model_dump() for each in moved]}
                 await self._recordings.put_part(recording, "speech", part, saved[part])
                 fresh += 1
@@ -390,7 +390,8 @@ async def _pause_near(engine: Speech, signal: Samples, goal: int, reach: int) ->
     return goal - reach + int(levels.argmin()) * size + size // 2
 
 
-def _moved(segment: Segment, offset_s: float, channel: int) -> Segment:
+def moved(segment: Segment, offset_s: float, channel: int) -> Segment:
+    """A segment of a chunk where it stands in the recording."""
     words = [
         word.model_copy(update={"start_s": round(word.start_s + offset_s, 3), "end_s": round(word.end_s + offset_s, 3)})
         for word in segment.words
