@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints
 from shared.schemas.wire import Wire
 
 Granularity = Literal["word", "segment"]
-TextFormat = Literal["json", "text", "srt", "verbose_json", "vtt"]
+SpeechFormat = Literal["json", "text", "srt", "verbose_json", "vtt", "diarized_json"]
 Count = Annotated[int, Field(ge=1, le=20)]
 
 
@@ -22,7 +22,7 @@ class AudioForm(Wire):
     prompt: Annotated[str, StringConstraints(max_length=10_000)] = ""
     """Words to expect; an engine without vocabulary does without."""
     keywords: list[str] = Field(default_factory=list)
-    response_format: TextFormat | Literal["diarized_json"] = "json"
+    response_format: SpeechFormat = "json"
     temperature: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Accepted; our engines choose it themselves, as OpenAI's do for 0."""
     timestamp_granularities: list[Granularity] = Field(default_factory=list)
