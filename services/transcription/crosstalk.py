@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +12,8 @@ from shared.audio.decode import RATE_HZ, Samples, as_float
 from shared.schemas.ids import new_id
 from shared.schemas.transcription import Notice, Segment, Word
 
+Said = dict[tuple[int, str], list[Word]]
+"""Words by channel and plain spelling."""
 QUIETER_DB = 4.0
 """By how much a copy is quieter than what it is a copy of; the louder channel wins (0 % confusion at -6 to -20 dB)."""
 COHERENT = 0.6
@@ -32,9 +35,9 @@ def without_crosstalk(segments: Sequence[Segment], signals: Sequence[Samples]) -
     """
     found: list[Segment] = []
     removed = 0
+    said = _index(segments)
     for segment in segments:
-        there = [word for other in segments if other.channel != segment.channel for word in other.words]
-        kept = _own_words(segment, signals, there)
+        kept = _own_words(segment, signals, said)
         removed += len(segment.words) - len(kept)
         if kept or not segment.words:
             found.append(segment if len(kept) == len(segment.words) else _cut(segment, kept))
@@ -55,10 +58,18 @@ def _cut(segment: Segment, words: list[Word]) -> Segment:
     return segment.model_copy(update=changed)
 
 
-def _own_words(segment: Segment, signals: Sequence[Samples], there: Sequence[Word]) -> list[Word]:
+def _index(segments: Sequence[Segment]) -> Said:
+    said: Said = defaultdict(list)
+    for segment in segments:
+        for word in segment.words:
+            said[segment.channel, _plain(word.word)].append(word)
+    return said
+
+
+def _own_words(segment: Segment, signals: Sequence[Samples], said: Said) -> list[Word]:
     quiet = [_louder(word, segment.channel, signals) for word in segment.words]
     echo = [
-        other is not None and (_is_copy(word, signals[segment.channel], signals[other]) or _said_too(word, there))
+        other is not None and (_is_copy(word, signals[segment.channel], signals[other]) or _said_too(word, other, said))
         for word, other in zip(segment.words, quiet, strict=True)
     ]
     # A copy that was misheard between two copies is one too.
@@ -99,11 +110,11 @@ def coherence(a: Samples, b: Samples) -> float:
     return float(near / scale) if scale > 0 else 0.0
 
 
-def _said_too(word: Word, there: Sequence[Word]) -> bool:
+def _said_too(word: Word, channel: int, said: Said) -> bool:
     plain = _plain(word.word)
     return len(plain) >= LONG and any(
-        other.start_s < word.end_s + NEAR_S and word.start_s < other.end_s + NEAR_S and _plain(other.word) == plain
-        for other in there
+        other.start_s < word.end_s + NEAR_S and word.start_s < other.end_s + NEAR_S
+        for other in said.get((channel, plain), ())
     )
 
 

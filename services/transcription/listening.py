@@ -96,7 +96,7 @@ class Listening:
 
     async def speech(self, sound: Decoded, ask: Ask) -> AsyncIterator[Part]:
         """Segments in order of time as they are done. Raises ModelNotReady."""
-        signals, _ = channel_split.split(sound.samples, "auto")
+        signals, _ = await asyncio.to_thread(channel_split.split, sound.samples, "auto")
         done_s, waiting = [0.0] * len(signals), list[Segment]()
         for start, end, channel in await self._plan(signals):
             heard = await self._heard(signals[channel][start:end], ask)

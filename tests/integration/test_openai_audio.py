@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import re
 from collections.abc import AsyncIterator
@@ -268,5 +269,6 @@ async def test_who_speaks_when(door: Door) -> None:
 async def test_nothing_is_kept(house: House, door: Door) -> None:
     async with door.client() as client:
         await client.audio.transcriptions.create(file=SENSE, model=MODEL)
-    assert house.sql("SELECT count(*) FROM recording")[0][0] == 0
+    rows = await asyncio.to_thread(house.sql, "SELECT count(*) FROM recording")
+    assert rows[0][0] == 0
     assert "leisure" not in house.log("transcription")
