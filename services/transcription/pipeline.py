@@ -279,8 +279,8 @@ class Pipeline:
                     self.engine.transcribe, sound, language=options.get("language"), hotwords=options.get("hotwords")
                 )
                 heard = await self._in_turn(hear)
-                moved = [moved(each, start / RATE_HZ, channel) for each in heard.segments]
-                saved[part] = {"language": heard.language, "segments": [each.model_dump() for each in moved]}
+                shifted = [moved(each, start / RATE_HZ, channel) for each in heard.segments]
+                saved[part] = {"language": heard.language, "segments": [each.model_dump() for each in shifted]}
                 await self._recordings.put_part(recording, "speech", part, saved[part])
                 fresh += 1
             share = (part + 1) / len(plan)

@@ -51,7 +51,7 @@ def austen() -> Sound:
 def call(left: Sound, right: Sound, *, bleed_db: float | None = None, at: int | None = None, delay: int = 0) -> Samples:
     """Left speaks, then right (or from sample `at`), each also in the other's channel by so many dB less."""
     at = len(left) + GAP if at is None else at
-    sound = np.zeros((2, at + len(right) + GAP), dtype=np.float32)
+    sound = np.zeros((2, max(len(left), at + len(right)) + GAP), dtype=np.float32)
     sound[0, : len(left)] += left
     sound[1, at : at + len(right)] += right
     gain = 0.0 if bleed_db is None else 10 ** (bleed_db / 20)
@@ -83,9 +83,8 @@ def test_bleed_is_left_out(engine: FasterWhisper, kennedy: Sound, austen: Sound,
     assert [each.code for each in found] == ["crosstalk_detected"]
     assert words(after, 0).count("country") == 2 and "country" not in words(after, 1)
     assert "leisure" in words(after, 1) and "leisure" not in words(after, 0)
-    clean = [len(words(heard(engine, list(call(kennedy, austen))), channel)) for channel in (0, 1)]
-    for channel in (0, 1):
-        assert abs(len(words(after, channel)) - clean[channel]) <= 2
+    for channel, clean in ((0, 22), (1, 22)):
+        assert abs(len(words(after, channel)) - clean) <= 2, words(after, channel)
 
 
 def test_without_bleed_nothing_is_lost(engine: FasterWhisper, kennedy: Sound, austen: Sound) -> None:
@@ -112,14 +111,12 @@ def test_talk_at_once_over_bleed_keeps_both(engine: FasterWhisper, kennedy: Soun
 
 
 @pytest.mark.parametrize("gain", [1.0, -1.0, 0.3, -0.3])
-def test_a_copy_is_dual_mono_whatever_its_polarity(engine: FasterWhisper, austen: Sound, gain: float) -> None:
+def test_a_copy_is_dual_mono_whatever_its_polarity(austen: Sound, gain: float) -> None:
     samples = (np.stack([austen, gain * austen]) * 32767).astype(np.int16)
-    for wanted in ("auto", "separate"):
-        signals, notices = channels.split(samples, wanted)
-        assert [each.code for each in notices] == ["dual_mono_detected"]
-        (signal,) = signals
-        assert "leisure" in words(heard(engine, [signal]), 0), "an inverted copy must not cancel the voice"
-    assert len(channels.split(samples, "mono")[0]) == 1
+    for wanted, codes in (("auto", ["dual_mono_detected"]), ("separate", ["dual_mono_detected"]), ("mono", [])):
+        (signal,), notices = channels.split(samples, wanted)
+        assert [each.code for each in notices] == codes
+        assert np.abs(signal).max() >= np.abs(samples).max() - 1, "an inverted copy must not cancel the voice"
 
 
 def test_voices_that_bleed_are_no_copies(kennedy: Sound, austen: Sound) -> None:
