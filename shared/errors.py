@@ -11,6 +11,7 @@
   + Unauthenticated          401
   + Forbidden                403
   + NotFound                 404
+    - ModelNotFound          404
   + MethodNotAllowed         405
   + Conflict                 409
     - AlreadyExists          409
@@ -148,6 +149,12 @@ class NotFound(ProductError):
 
     status = 404
     code = "not_found"
+
+
+class ModelNotFound(NotFound):
+    """There is no model of that name here."""
+
+    code = "model_not_found"
 
 
 class MethodNotAllowed(ProductError):

@@ -1,7 +1,8 @@
-"""Every error as `application/problem+json`: ours, FastAPI's and the unforeseen."""
+"""Every error as `application/problem+json`, below `/v1` in OpenAI's envelope: ours, FastAPI's and the unforeseen."""
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 from typing import Any
@@ -19,6 +20,11 @@ from shared.schemas.problem import FieldError
 
 log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
+OPENAI = "/v1/"
+"""Paths below this are called by clients of OpenAI, which know its envelope of errors only."""
+_OPENAI_CODES = {"unauthenticated": "invalid_api_key", "rate_limited": "rate_limit_exceeded", "internal_error": None}
+_OPENAI_STATUS = {415: 400, 422: 400}
+_OPENAI_TYPES = {403: "permission_error", 429: "rate_limit_error"}
 
 _BY_STATUS: dict[int, type[errors.ProductError]] = {
     400: errors.BadRequest,
@@ -37,13 +43,27 @@ _BY_STATUS: dict[int, type[errors.ProductError]] = {
 
 def problem_response(error: errors.ProductError, instance: str) -> Response:
     """The answer for one error, with `Retry-After` or `WWW-Authenticate` where it has one."""
-    problem = error.to_problem(instance=instance, request_id=request_id.get())
     headers = {"Cache-Control": "no-store"}
     if error.status in (429, 503) or error.retry_after_s is not None:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s or 1)))
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
+    if instance.startswith(OPENAI):
+        status = _OPENAI_STATUS.get(error.status, error.status)
+        return Response(json.dumps(openai_envelope(error)), status, headers, "application/json")
+    problem = error.to_problem(instance=instance, request_id=request_id.get())
     return Response(problem.model_dump_json(), error.status, headers, MEDIA_TYPE)
+
+
+def openai_envelope(error: errors.ProductError) -> dict[str, Any]:
+    """`{"error": {message, type, param, code}}`, as in OpenAI's API reference under "Error codes".
+
+    It is also what a stream that has begun says as its last event.
+    """
+    kind = "server_error" if error.status >= 500 else _OPENAI_TYPES.get(error.status, "invalid_request_error")
+    param = error.errors[0].pointer.lstrip("/") if error.errors else None
+    code = _OPENAI_CODES.get(error.code, error.code)
+    return {"error": {"message": error.detail, "type": kind, "param": param or None, "code": code}}
 
 
 def install(app: FastAPI) -> None:
@@ -98,7 +118,8 @@ async def _frameworks(request: Request, error: Exception) -> Response:
     kind = _BY_STATUS.get(error.status_code, errors.BadRequest if error.status_code < 500 else errors.ProductError)
     detail = None if error.status_code in (404, 405) else str(error.detail)
     answer = problem_response(kind(detail), request.url.path)
-    answer.status_code = error.status_code
+    if not request.url.path.startswith(OPENAI):
+        answer.status_code = error.status_code
     for name, value in (error.headers or {}).items():
         answer.headers[name] = value
     return answer

@@ -14,12 +14,14 @@ from services.api_gateway.idempotency import Idempotency
 from services.api_gateway.rates import RateHeaders
 from services.api_gateway.repository import Accounts
 from services.api_gateway.routes import (
+    calls,
     chat,
     edits,
     house,
     identity,
     live,
     memory,
+    openai,
     recordings,
     speakers,
     speech,
@@ -39,7 +41,15 @@ from shared.storage.keyring import Keyring, PostgresKeyring
 from shared.storage.redis import RedisStore, Store
 
 NAME = "api-gateway"
-UPLOADS = ("/transcription/upload", "/transcription/enroll-speaker", "/emotion/analyze")
+UPLOADS = (
+    "/transcription/upload",
+    "/transcription/enroll-speaker",
+    "/emotion/analyze",
+    "/v1/audio/transcriptions",
+    "/v1/audio/translations",
+    "/v1/audio/diarization",
+    "/api/v1/transcribe",
+)
 
 
 def create_app(
@@ -66,7 +76,7 @@ def create_app(
             yield
 
     # Routes are tried in turn, so what is called most comes first; web is last, since it answers every other path.
-    pages = (memory, work, live, speakers, recordings, edits, chat, speech, identity, house, web)
+    pages = (memory, work, live, speakers, recordings, edits, chat, speech, identity, openai, calls, house, web)
     return create_service(
         NAME,
         settings,

@@ -28,7 +28,15 @@ RUNNING_S = 60.0
 """A gateway that died is noticed after this time; one that lives renews its claim."""
 MAX_ANSWER_BYTES = 4 * 1024**2
 ROUTES = frozenset(
-    {"/transcription/upload", "/rag/memory", "/rag/rebuild-index", "/gemma/chat", "/auth/tokens", "/queue/task"}
+    {
+        "/transcription/upload",
+        "/api/v1/transcribe",
+        "/rag/memory",
+        "/rag/rebuild-index",
+        "/gemma/chat",
+        "/auth/tokens",
+        "/queue/task",
+    }
 )
 _KEY = re.compile(r"[\x21-\x7e]{1,200}")
 _BOUNDARY = re.compile(r'boundary="?([^";,\s]{1,200})"?', re.IGNORECASE)

@@ -61,8 +61,13 @@ class Relayed(APIRoute):
         return answer
 
 
-async def relay(client: ServiceClient, request: Request, user: Principal, *, body: bytes | None = None) -> Response:
-    """The service's answer to this request, streamed both ways. Raises what the service raised."""
+async def relay(
+    client: ServiceClient, request: Request, user: Principal, *, body: bytes | None = None, path: str | None = None
+) -> Response:
+    """The service's answer to this request, streamed both ways. Raises what the service raised.
+
+    `path` is the service's where it is not the gateway's.
+    """
     content: AsyncIterator[bytes] | bytes | None = body
     headers = {name: value for name, value in request.headers.items() if name in _REQUEST_HEADERS}
     if body is None and request.method in ("POST", "PUT", "PATCH"):
@@ -74,7 +79,7 @@ async def relay(client: ServiceClient, request: Request, user: Principal, *, bod
         answer = await stack.enter_async_context(
             client.stream(
                 request.method,
-                request.scope["path"],
+                path or request.scope["path"],
                 user=user,
                 content=content,
                 headers=headers,

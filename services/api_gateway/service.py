@@ -35,7 +35,7 @@ from shared.storage.redis import Store
 GRACE_S = 10.0
 """A refresh token shown twice within this time gives the same successor: two tabs, or an answer that was lost."""
 TICKET_S = 30
-_PREFIXES = {
+_PREFIXES: dict[str, str | None] = {
     "transcription": "recordings",
     "rag": "memory",
     "gemma": "chat",
@@ -46,12 +46,20 @@ _PREFIXES = {
     "queue": "admin",
     "gpu": "jobs",
     "auth": "account",
+    "v1/audio": "recordings",
+    "v1/models": None,  # programs look there first, whatever they may do then
+    "api/v1/transcribe": "recordings",
 }
 
 
-def scope_of(path: str) -> str:
-    """The scope that a route needs, by the first part of its path; unknown ones need `account`."""
-    return _PREFIXES.get(path.lstrip("/").split("/", 1)[0], "account")
+def scope_of(path: str) -> str | None:
+    """The scope that a route needs, by the longest known beginning of its path; unknown ones need `account`."""
+    parts = path.strip("/").split("/")
+    for count in range(min(3, len(parts)), 0, -1):
+        start = "/".join(parts[:count])
+        if start in _PREFIXES:
+            return _PREFIXES[start]
+    return "account"
 
 
 def _ticket_key(ticket: str) -> str:
@@ -188,7 +196,7 @@ class Identity:
 
     def _scoped(self, principal: Principal, path: str) -> Principal:
         needed = scope_of(path)
-        if needed != "admin" and needed not in principal.scopes:
+        if needed not in (None, "admin") and needed not in principal.scopes:
             raise Forbidden(f"This token does not have the scope {needed!r}.")
         return principal
 

@@ -11,14 +11,16 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
+from services.transcription.calls import Calls
 from services.transcription.engines import BUILTIN, DIARIZERS, Diarizer
 from services.transcription.engines.served import Speech
 from services.transcription.enrolment import Enrolments
+from services.transcription.listening import Listening
 from services.transcription.live import Room
 from services.transcription.naming import Naming
 from services.transcription.pipeline import Pipeline
 from services.transcription.repository import Recordings
-from services.transcription.routes import edits, live, recordings, speakers
+from services.transcription.routes import calls, edits, listening, live, recordings, speakers
 from services.transcription.service import TRANSCRIBE, Studio
 from services.transcription.settings import Settings
 from services.transcription.speakers import Speakers
@@ -74,19 +76,20 @@ def create_app(settings: Settings | None = None, *, diarizer: Diarizer | None = 
                 warm=True,
             )
             app.state.studio = studio = await _studio(settings, app, stack, Speech(child), holder)
+            app.state.calls = Calls(settings, studio)
+            app.state.listening = ears = Listening(settings, studio.pipeline.engine, holder)
             app.state.checks["model"] = partial(_model_answers, studio.pipeline)
             handlers = {TRANSCRIBE: studio.pipeline.run}
             worker = TaskWorker(client, handlers, new_id("asr"), concurrency=settings.parallel, holder=holder)
             apart = partial(_diarizer, settings, diarizer)
             room: Room = app.state.room
-            async with background(
-                holder.run(), _work(studio.pipeline, worker, apart), studio.tidy(), room.run(), room.tidy()
-            ):
+            work = _work(studio.pipeline, ears, worker, apart)
+            async with background(holder.run(), work, studio.tidy(), room.run(), room.tidy()):
                 yield
 
     # `/transcription/{id}` would take every other path for an id, so it comes last.
-    routers = [live.router, speakers.router, recordings.router, edits.router]
-    return create_service(NAME, settings, routers=routers, lifespan=lifespan)
+    pages = (live, speakers, listening, calls, edits, recordings)
+    return create_service(NAME, settings, routers=[each.router for each in pages], lifespan=lifespan)
 
 
 def _child(settings: Settings) -> ModelChild:
@@ -138,9 +141,11 @@ def _diarizer(settings: Settings, given: Diarizer | None) -> Diarizer | None:
     return None
 
 
-async def _work(pipeline: Pipeline, worker: TaskWorker, apart: Callable[[], Diarizer | None]) -> None:
+async def _work(pipeline: Pipeline, ears: Listening, worker: TaskWorker, apart: Callable[[], Diarizer | None]) -> None:
     """For ever. Nothing is claimed before the speaker model is there or known to be missing."""
-    pipeline.use(await asyncio.to_thread(apart))
+    made = await asyncio.to_thread(apart)
+    pipeline.use(made)
+    ears.use(made)
     await worker.run()
 
 

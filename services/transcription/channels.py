@@ -1,4 +1,4 @@
-"""What the channels of a recording are: one voice copied, or one speaker each."""
+"""What the channels of a recording are: one voice copied, or one speaker each, with or without the others' bleed."""
 
 from __future__ import annotations
 
@@ -14,22 +14,49 @@ Levels = NDArray[np.float32]
 _MINUTE = 60 * RATE_HZ
 DUAL_MONO = 0.98
 """Correlation above which two channels are one signal."""
+SAME_GAIN_DB, ODD_SHARE = 3.0, 0.02
+"""Copies differ by one gain throughout: so little may it vary, and only in so few half-seconds more than that.
+
+Without this two voices that bleed into each other's channel would be copies: whoever speaks alone correlates fully."""
 SEPARATE = 0.5
 """Mean correlation of loud half-seconds below which two channels carry different voices."""
+SILENT = 33.0
+"""Loudest half-second (RMS of 16 bits, -60 dBFS) below which nothing is to be heard in a channel."""
 
 
 def split(samples: Samples, wanted: str) -> tuple[list[Samples], list[Notice]]:
     """The signals to transcribe, each [n]: one for mono, one a channel for separate; and what a reader should know."""
     channels = samples.shape[0]
-    if channels == 1 or wanted == "mono":
+    if channels == 1:
         return [mixed(samples)], []
-    alike = correlation(samples[0], samples[1]) if channels == 2 else 0.0
-    if alike >= DUAL_MONO:
+    if channels == 2 and copies(samples[0], samples[1]):
+        # One of the two, not their mean: a copy of inverted polarity would cancel the voice.
         detail = "Both channels carry the same sound, so the recording was treated as mono."
-        return [mixed(samples)], [Notice(code="dual_mono_detected", detail=detail)]
-    if wanted == "separate" or (channels == 2 and alike < SEPARATE and _both_speak(samples)):
-        return [np.ascontiguousarray(signal) for signal in samples], []
+        notices = [] if wanted == "mono" else [Notice(code="dual_mono_detected", detail=detail)]
+        return [np.ascontiguousarray(max(samples, key=_level))], notices
+    alike = correlation(samples[0], samples[1]) if wanted == "auto" and channels == 2 else 1.0
+    if wanted == "separate" or (alike < SEPARATE and _both_speak(samples)):
+        return [np.ascontiguousarray(signal) for signal in samples], _silent(samples)
     return [mixed(samples)], []
+
+
+def copies(left: Samples, right: Samples) -> bool:
+    """True where one channel is the other times a constant, which may be negative."""
+    measured = [_correlations(left[at : at + _MINUTE], right[at : at + _MINUTE]) for at in range(0, len(left), _MINUTE)]
+    energy, alike, gain_db = (np.concatenate(each) for each in zip(*measured, strict=True))
+    loud = _loud(energy)
+    if not loud.any():
+        return True
+    odd = np.abs(gain_db[loud] - np.median(gain_db[loud])) > SAME_GAIN_DB
+    return bool(alike[loud].mean() >= DUAL_MONO and odd.mean() <= ODD_SHARE)
+
+
+def correlation(left: Samples, right: Samples) -> float:
+    """Mean absolute correlation of the half-seconds in which anything is to be heard; 1 is the same signal."""
+    measured = [_correlations(left[at : at + _MINUTE], right[at : at + _MINUTE]) for at in range(0, len(left), _MINUTE)]
+    energy, alike, _ = (np.concatenate(each) for each in zip(*measured, strict=True))
+    loud = _loud(energy)
+    return float(alike[loud].mean()) if loud.any() else 1.0
 
 
 def _frames(signal: Samples) -> Levels:
@@ -37,21 +64,18 @@ def _frames(signal: Samples) -> Levels:
     return signal[: len(signal) // size * size].reshape(-1, size).astype(np.float32)
 
 
-def correlation(left: Samples, right: Samples) -> float:
-    """Mean absolute correlation of the half-seconds in which anything is to be heard; 1 is the same signal."""
-    pairs = [_correlations(left[at : at + _MINUTE], right[at : at + _MINUTE]) for at in range(0, len(left), _MINUTE)]
-    energy, alike = (np.concatenate(each) for each in zip(*pairs, strict=True))
-    loud = energy > max(50.0, 0.1 * float(energy.max(initial=0.0)))
-    return float(alike[loud].mean()) if loud.any() else 1.0
+def _loud(energy: Levels) -> NDArray[np.bool_]:
+    return energy > max(50.0, 0.1 * float(energy.max(initial=0.0)))
 
 
-def _correlations(left: Samples, right: Samples) -> tuple[Levels, Levels]:
-    """Loudness and absolute correlation of each half-second."""
+def _correlations(left: Samples, right: Samples) -> tuple[Levels, Levels, Levels]:
+    """Loudness and absolute correlation of each half-second, and by how many dB left is louder."""
     a, b = _frames(left), _frames(right)
     energy = np.maximum(a.std(axis=1), b.std(axis=1))
+    gain_db = 20 * np.log10((a.std(axis=1) + 1e-3) / (b.std(axis=1) + 1e-3))
     a, b = a - a.mean(1, keepdims=True), b - b.mean(1, keepdims=True)
     scale = np.sqrt((a**2).sum(1) * (b**2).sum(1)) + 1e-9
-    return energy, np.abs((a * b).sum(1) / scale)
+    return energy, np.abs((a * b).sum(1) / scale), gain_db
 
 
 def _both_speak(samples: Samples) -> bool:
@@ -71,6 +95,20 @@ def stretches(signal: Samples, spoken: Sequence[Segment], most_s: float) -> Samp
     """The sound under the segments, one after the other, up to `most_s` seconds."""
     parts = [signal[int(each.start_s * RATE_HZ) : int(each.end_s * RATE_HZ)] for each in spoken]
     return np.concatenate([*parts, signal[:0]])[: int(most_s * RATE_HZ)]
+
+
+def _silent(samples: Samples) -> list[Notice]:
+    quiet = [at for at, signal in enumerate(samples) if _loudest(signal) < SILENT]
+    return [
+        Notice(code="silent_channel", detail=f"Nothing is to be heard in channel {at + 1}, so it has no words.")
+        for at in quiet
+    ]
+
+
+def _loudest(signal: Samples) -> float:
+    """RMS of the loudest half-second."""
+    found = [_frames(signal[at : at + _MINUTE]).std(axis=1).max(initial=0.0) for at in range(0, len(signal), _MINUTE)]
+    return float(max(found, default=0.0))
 
 
 def labels(count: int, given: str | None) -> tuple[dict[str, str], list[Notice]]:

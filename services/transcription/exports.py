@@ -194,3 +194,33 @@ FORMATS: dict[ExportFormat, tuple[Callable[[Transcript], str], str]] = {
     "csv": (_csv, "text/csv; charset=utf-8"),
 }
 _BY_WORD: dict[ExportFormat, Callable[[Transcript], str]] = {"vtt": partial(_vtt, words=True), "csv": _csv_words}
+
+
+def _end_ms(segment: Segment) -> int:
+    return max(_ms(segment.end_s), _ms(segment.start_s) + 1)
+
+
+def srt_of(segments: Sequence[Segment]) -> str:
+    """Captions without names."""
+    return "\n".join(
+        f"{n}\n{clock(_ms(s.start_s), ',')} --> {clock(_end_ms(s), ',')}\n{_one_line(s.text)}\n"
+        for n, s in enumerate(segments, start=1)
+    )
+
+
+def vtt_of(segments: Sequence[Segment]) -> str:
+    """Captions without names."""
+    blocks = [
+        f"{clock(_ms(s.start_s))} --> {clock(_end_ms(s))}\n{html.escape(_one_line(s.text), quote=False)}\n"
+        for s in segments
+    ]
+    return "\n".join(["WEBVTT\n", *blocks])
+
+
+def rttm_of(turns: Iterable[tuple[str, float, float]], file_id: str) -> str:
+    """NIST Rich Transcription Time Marked of (speaker, start_s, end_s)."""
+    rows = [
+        f"SPEAKER {file_id} 1 {start:.3f} {max(0.001, end - start):.3f} <NA> <NA> {speaker} <NA> <NA>\n"
+        for speaker, start, end in turns
+    ]
+    return "".join(rows)

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from services.transcription.engines import Thresholds, Voice
 
 BEST_SHARE = 0.5
-"""How much the best sample counts against the mean of all: measured best of 0, 0.5 and 1, see `scripts/bench/speakers.py`."""
+"""How much the best sample counts against the mean of all: measured best of 0, 0.5 and 1 (`scripts/bench/speakers.py`)."""
 STEEPNESS = 12.0
-"""Of the logistic that turns a cosine into a confidence; fitted on LibriSpeech trials by `scripts/bench/speakers.py`."""
+"""Of the logistic that turns a cosine into a confidence; fitted on LibriSpeech (`scripts/bench/speakers.py`)."""
 
 
 @dataclass(frozen=True)

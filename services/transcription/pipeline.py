@@ -21,10 +21,11 @@ from typing import Any, TypeVar
 
 from services.transcription import channels as channel_split
 from services.transcription.chunking import cuts, most_spoken, moved
+from services.transcription.crosstalk import without_crosstalk
 from services.transcription.diarization import assign, label_of, speakers_of
 from services.transcription.engines import Capabilities, Diarizer, Heard, Sound, Voice
 from services.transcription.engines.served import Speech
-from services.transcription.redaction import NOTICE, redact
+from services.transcription.redaction import AUDIO_NOT_REDACTED, redact
 from services.transcription.repository import Recording, Recordings
 from services.transcription.settings import Settings
 from services.transcription.voices import Voices, plain, voice_of
@@ -301,10 +302,13 @@ class Pipeline:
             await self._tell(context, draft, "asr", percent, part=part)
         segments = [Segment.model_validate(each) for part in range(len(plan)) for each in saved[part]["segments"]]
         segments.sort(key=lambda each: (each.start_s, each.channel))
+        if draft.apart:
+            segments, found = await asyncio.to_thread(without_crosstalk, segments, draft.signals)
+            draft.notices += found
         draft.language = most_spoken([saved[part] for part in range(len(plan))])
         if kinds := frozenset(draft.options.get("redact") or ()):
             segments, _ = redact(segments, kinds)
-            draft.notices.append(NOTICE)
+            draft.notices.append(AUDIO_NOT_REDACTED)
         draft.segments = segments
         if draft.apart:
             draft.names, found = channel_split.labels(len(draft.signals), draft.options.get("channel_labels"))

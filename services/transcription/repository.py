@@ -35,6 +35,8 @@ class Recording:
     error: str | None
     error_code: str | None
     created_at: datetime
+    family: str | None = None
+    """`call` where it came by the call-centre routes."""
 
 
 class Recordings:
@@ -53,19 +55,21 @@ class Recordings:
         size_bytes: int,
         sha256: str,
         status: str = "queued",
+        family: str | None = None,
     ) -> None:
         key = await self._keyring.data_key(owner)
         sealed = seal(key, json.dumps(dict(options)).encode(), recording_id.encode())
         with in_our_words():
             await self._pool.execute(
-                "INSERT INTO recording (recording_id, owner, sealed, size_bytes, sha256, status, heard_at)"
-                " VALUES ($1, $2, $3, $4, $5, $6, now())",
+                "INSERT INTO recording (recording_id, owner, sealed, size_bytes, sha256, status, family, heard_at)"
+                " VALUES ($1, $2, $3, $4, $5, $6, $7, now())",
                 recording_id,
                 owner,
                 sealed,
                 size_bytes,
                 sha256,
                 status,
+                family,
             )
 
     async def get(self, recording_id: str, owner: str) -> Recording:
@@ -102,6 +106,22 @@ class Recordings:
                 owner,
                 before,
                 limit,
+            )
+        return [await self._opened(row) for row in rows]
+
+    async def of_family(
+        self, owner: str, family: str, *, limit: int, offset: int, status: str | None
+    ) -> list[Recording]:
+        """Newest first."""
+        with in_our_words():
+            rows = await self._pool.fetch(
+                "SELECT * FROM recording WHERE owner = $1 AND family = $2 AND status <> 'deleting'"
+                " AND ($3::text IS NULL OR status = $3) ORDER BY recording_id DESC LIMIT $4 OFFSET $5",
+                owner,
+                family,
+                status,
+                limit,
+                offset,
             )
         return [await self._opened(row) for row in rows]
 

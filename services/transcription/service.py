@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -49,6 +50,18 @@ MOST_LIVE_BYTES_S = 48_000 * 2 * 2
 TERMINAL = ("completed", "failed", "cancelled")
 
 
+@dataclass(frozen=True)
+class Family:
+    """Recordings that come by routes of their own."""
+
+    name: str
+    checked: Callable[[AsyncIterator[bytes]], AsyncIterator[bytes]]
+    """The same bytes; raises what is wrong with them, at the latest behind the last."""
+    most_bytes: int
+    options: Mapping[str, Any]
+    """Hold over what the user says."""
+
+
 class Studio:
     """Recordings of all users; every method is told whose."""
 
@@ -67,13 +80,15 @@ class Studio:
         self._recordings, self._keyring, self._journals = recordings, keyring, journals
         self._coordinator, self._rag, self.pipeline = coordinator, rag, pipeline
 
-    async def upload(self, user: Principal, body: MultipartBody) -> UploadAccepted:
+    async def upload(self, user: Principal, body: MultipartBody, family: Family | None = None) -> UploadAccepted:
         """Bytes, row and task are durable when it returns; nothing is left behind when it raises."""
         recording_id = new_id("rec")
         key = await self._keyring.data_key(user.user_id)
         try:
             chunks = body.file("file", "audio", "audio_file")
             most = self._settings.max_upload_bytes
+            if family is not None:
+                chunks, most = family.checked(chunks), min(most, family.most_bytes)
             info = await self._blobs.write(user.user_id, recording_id, key, chunks, max_bytes=most)
             if info.size_bytes == 0:
                 raise AudioUnreadable("The file is empty.")
@@ -81,7 +96,12 @@ class Studio:
             values = options.model_dump() | {"filename": body.filename, "content_type": body.content_type}
             values["title"] = options.title or _title_of(body.filename)
             await self._recordings.add(
-                recording_id, user.user_id, values, size_bytes=info.size_bytes, sha256=info.sha256
+                recording_id,
+                user.user_id,
+                values | (dict(family.options) if family else {}),
+                size_bytes=info.size_bytes,
+                sha256=info.sha256,
+                family=family.name if family else None,
             )
             job_id = await self._submit(recording_id, user.user_id)
         except BaseException:
@@ -224,6 +244,17 @@ class Studio:
         more = finished.has_more or len(found) > limit
         page = found[:limit]
         return Page(data=page, next_cursor=page[-1].transcript_id if more and page else None, has_more=more)
+
+    async def of_family(
+        self, user: Principal, family: str, *, limit: int, offset: int, status: str | None
+    ) -> list[TranscriptSummary]:
+        found = await self._recordings.of_family(user.user_id, family, limit=limit, offset=offset, status=status)
+        return list(await asyncio.gather(*(self._summary(user, each) for each in found)))
+
+    async def require_family(self, user: Principal, recording_id: str, family: str) -> None:
+        """Raises NotFound, also for a recording that came by other routes."""
+        if (await self._recordings.get(recording_id, user.user_id)).family != family:
+            raise NotFound
 
     async def _summary(self, user: Principal, recording: Recording) -> TranscriptSummary:
         status, error = await self._status(user, recording)

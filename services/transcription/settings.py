@@ -44,7 +44,19 @@ class Settings(ServiceSettings):
     """Longest recording taken, in seconds of sound."""
     clip_bytes: int = 25 * 1024**2
     """Largest clip that is transcribed without being kept, in bytes."""
+    clip_s: float = 1800.0
+    """Longest clip that is transcribed without being kept, in seconds of sound."""
     gpu_device: str = ""
     """Device whose memory the speech model takes, as `nemo gpu` names it. Empty: the first of its kind."""
     budget_bytes: int = Field(default=0, ge=0)
     """Memory that the speech model is taken to need until it is measured, in bytes. 0: estimated from the weights."""
+    call_min_s: float = 1.0
+    """Shortest call that /api/v1/transcribe takes, in seconds."""
+    call_max_s: float = 1800.0
+    """Longest call that /api/v1/transcribe takes, in seconds."""
+    call_min_hz: int = 8_000
+    """Lowest sample rate of a call."""
+    call_max_hz: int = 48_000
+    """Highest sample rate of a call."""
+    call_bytes: int = 1024**3
+    """Largest file of a call, in bytes."""

@@ -26,6 +26,8 @@ class MultipartBody:
         if kind != b"multipart/form-data" or not boundary:
             raise UnsupportedMedia("Send the file as multipart/form-data, for example with `curl -F file=@talk.wav`.")
         self.fields: dict[str, str] = {}
+        self.pairs: list[tuple[str, str]] = []
+        """All fields as they came; a list is one name several times."""
         self.filename: str | None = None
         self.content_type: str | None = None
         self._stream = stream
@@ -109,7 +111,7 @@ class MultipartBody:
             self.filename = options.get(b"filename", b"").decode("utf-8", "replace")[:255] or None
             self.content_type = (content_type or b"").decode("latin-1")[:100] or None
             return True
-        if len(self.fields) >= MAX_FIELDS:
+        if len(self.pairs) >= MAX_FIELDS:
             raise Invalid("The form has too many fields.")
         self._field, self._value = name, bytearray()
         return False
@@ -123,4 +125,5 @@ class MultipartBody:
                 raise TooLarge(f"The field {self._field[:50]!r} is too long.")
         else:
             self.fields[self._field] = bytes(self._value).decode("utf-8", "replace")
+            self.pairs.append((self._field, self.fields[self._field]))
             self._field = None

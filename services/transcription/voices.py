@@ -14,7 +14,8 @@ import numpy as np
 
 from services.transcription.diarization import label_of
 from services.transcription.engines import Diarizer, Sample, Sound, Voice
-from services.transcription.identification import Known, LiveSpeakers, Match, identify
+from services.transcription.engines.live_speakers import LiveSpeakers
+from services.transcription.identification import Known, Match, identify
 from services.transcription.repository import Recording
 from services.transcription.speakers import Person, Speakers
 from shared.errors import Invalid, ModelNotReady

@@ -21,12 +21,14 @@ CACHE_S = 1.0
 
 
 @router.get("/health")
+@router.get("/api/v1/health")
 async def health(request: Request) -> PlatformHealth:
     """The platform at a glance: one word per service."""
     return await _platform(request)
 
 
 @router.get("/ready")
+@router.get("/api/v1/ready")
 async def ready(request: Request, response: Response) -> PlatformHealth:
     """503 until every service answers."""
     found = await _platform(request)
@@ -64,12 +66,19 @@ async def _word(client: ServiceClient) -> str:
         return "down"
 
 
+@router.get("/api/v1/live")
+async def live() -> dict[str, str]:
+    """The process answers; `/live` says the same."""
+    return {"status": "ok"}
+
+
 @router.get("/version")
 async def version() -> dict[str, str]:
     return {"version": platform_version()}
 
 
 @router.get("/metrics", include_in_schema=False)
+@router.get("/api/v1/metrics", include_in_schema=False)
 async def metrics(request: Request) -> Response:
     """For a collector on this machine, or one with the scrape token."""
     host = request.client.host if request.client else ""

@@ -21,6 +21,12 @@ NOT_BUILT = (
 )
 
 
+@router.api_route("/v1/{path:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
+async def no_such_call(path: str, request: Request) -> Response:
+    """OpenAI's clients are told in their words; they would take the page for an answer."""
+    raise NotFound(f"There is no {request.method} /v1/{path[:100]} here.")
+
+
 @router.get("/{path:path}")
 async def page(path: str, request: Request) -> Response:
     """A file of the page, else the page itself for whoever asks for HTML, else 404."""

@@ -33,6 +33,8 @@ class Capabilities:
     word_timestamps: bool
     detects_language: bool = False
     hotwords: bool = False
+    translates: bool = False
+    """Into English; `transcribe` takes `translate=True` then."""
 
 
 @dataclass(frozen=True)

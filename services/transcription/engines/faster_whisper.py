@@ -51,6 +51,7 @@ class FasterWhisper:
             word_timestamps=True,
             detects_language=len(languages) > 1,
             hotwords=True,
+            translates=len(languages) > 1,  # the English-only weights were never taught to
         )
 
     def park(self) -> None:
@@ -60,10 +61,13 @@ class FasterWhisper:
     def wake(self) -> None:
         self._model.model.load_model()
 
-    def transcribe(self, sound: Sound, *, language: str | None = None, hotwords: str | None = None) -> Heard:
+    def transcribe(
+        self, sound: Sound, *, language: str | None = None, hotwords: str | None = None, translate: bool = False
+    ) -> Heard:
         found, info = self._model.transcribe(
             sound,
             language=language or (None if self.capabilities.detects_language else "en"),
+            task="translate" if translate else "transcribe",
             beam_size=self._beam_size,
             temperature=TEMPERATURES,
             best_of=1,

@@ -48,8 +48,12 @@ class Speech:
             raise ModelNotReady("The speech model is not there; what is uploaded meanwhile waits for it.")
         return known
 
-    async def transcribe(self, sound: Sound, *, language: str | None = None, hotwords: str | None = None) -> Heard:
-        asked = self._child.call("transcribe", samples=("sound", sound), language=language, hotwords=hotwords)
+    async def transcribe(
+        self, sound: Sound, *, language: str | None = None, hotwords: str | None = None, translate: bool = False
+    ) -> Heard:
+        """`translate` only where the capabilities say so."""
+        more = {"translate": True} if translate else {}
+        asked = self._child.call("transcribe", samples=("sound", sound), language=language, hotwords=hotwords, **more)
         return _HEARD.validate_python(await asked)
 
     async def guess(self, sound: Sound, *, language: str | None = None) -> str:
