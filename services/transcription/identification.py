@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from services.transcription.engines import Thresholds, Voice
 
 BEST_SHARE = 0.5
-"""How much the best sample counts against the mean of all: measured best of 0, 0.5 and 1 (`scripts/bench/speakers.py`)."""
+"""How much the best sample counts against the mean of all: measured best of 0, 0.5 and 1 by the bench `speakers`."""
 STEEPNESS = 12.0
 """Of the logistic that turns a cosine into a confidence; fitted on LibriSpeech (`scripts/bench/speakers.py`)."""
 

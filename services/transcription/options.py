@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from services.transcription.engines import Capabilities
+from services.transcription.redaction import Kind, parse
 from shared.errors import Invalid
 from shared.schemas.problem import FieldError
 from shared.schemas.transcription import Channels, Tag, Title
@@ -32,7 +33,7 @@ class UploadOptions(Request):
     emotion: bool = True
     remember: bool = True
     tags: Annotated[list[Tag], Field(max_length=50)] = Field(default_factory=list)
-    redact: Annotated[list[Literal["email", "phone", "card"]], Field(max_length=10)] = Field(default_factory=list)
+    redact: list[Kind] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _counts_agree(self) -> UploadOptions:
@@ -49,9 +50,10 @@ def read(fields: Mapping[str, str], able: Capabilities | None) -> UploadOptions:
 
 def checked(values: dict[str, Any], able: Capabilities | None) -> UploadOptions:
     """Raises Invalid naming each field that is wrong."""
-    for name in ("tags", "redact"):
-        if isinstance(values.get(name), str):
-            values[name] = [each.strip() for each in values[name].split(",") if each.strip()]
+    if isinstance(values.get("tags"), str):
+        values["tags"] = [each.strip() for each in values["tags"].split(",") if each.strip()]
+    if isinstance(values.get("redact"), str):
+        values["redact"] = sorted(parse(values["redact"]))
     try:
         options = UploadOptions.model_validate(values)
     except ValidationError as error:

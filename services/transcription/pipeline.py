@@ -23,6 +23,7 @@ from services.transcription import channels as channel_split
 from services.transcription.chunking import cuts, most_spoken, moved
 from services.transcription.crosstalk import without_crosstalk
 from services.transcription.diarization import assign, label_of, speakers_of
+from services.transcription.emotions import felt
 from services.transcription.engines import Capabilities, Diarizer, Heard, Sound, Voice
 from services.transcription.engines.served import Speech
 from services.transcription.redaction import AUDIO_NOT_REDACTED, redact
@@ -52,13 +53,10 @@ from shared.storage.keyring import Keyring
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
-BATCH = 128
 BREATH_S = 0.1
 CLIP_WAIT_S = 60.0
 LIVE_S = 20.0
 """How long a chunk of the background lets those who listen live go first."""
-MOST_CHARS = 20_000
-"""Of one text, as the emotion service takes it."""
 MOST_ATTEMPTS = 5
 PAUSE_S = 1.0
 EMOTION_S, VAULT_S = 15.0, 120.0
@@ -405,22 +403,14 @@ class Pipeline:
             return
         saved = await self._recordings.parts(draft.recording, "emotion")
         if not saved:
-            spans, model = await self._felt(draft)
+            user, wait = Principal(draft.recording.owner), partial(patiently, most_s=EMOTION_S)
+            spans, model = await felt(self._emotion, user, draft.signals, draft.segments, wait)
             value = {"spans": [each.model_dump() for each in spans], "model": model}
             await self._recordings.put_part(draft.recording, "emotion", 0, value)
             saved = {0: value}
-        felt = [SpanEmotion.model_validate(each) for each in saved[0]["spans"]]
-        draft.segments = [s.model_copy(update={"emotion": e}) for s, e in zip(draft.segments, felt, strict=True)]
+        spans = [SpanEmotion.model_validate(each) for each in saved[0]["spans"]]
+        draft.segments = [s.model_copy(update={"emotion": e}) for s, e in zip(draft.segments, spans, strict=True)]
         draft.emotion_model = saved[0]["model"]
-
-    async def _felt(self, draft: _Draft) -> tuple[list[SpanEmotion], str | None]:
-        user, found = Principal(draft.recording.owner), list[SpanEmotion]()
-        texts, model = [each.text[:MOST_CHARS] for each in draft.segments], None
-        for at in range(0, len(texts), BATCH):
-            batch = await patiently(partial(self._emotion.batch, user, texts[at : at + BATCH]), EMOTION_S)
-            model = batch.model
-            found += [SpanEmotion(label=each.emotions[0].label, score=each.emotions[0].score) for each in batch.results]
-        return found, model
 
     # -- the document
 
