@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import random
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -66,16 +66,16 @@ def speech_of(sound: Sound) -> Sound:
     return np.concatenate([sound[int(start * RATE_HZ) : int(end * RATE_HZ)] for start, end in spoken(sound)])
 
 
-def trials(encode: Encode, by_speaker: dict[str, list[Sound]]) -> Scores:
+def trials(encode: Encode, by_speaker: dict[str, list[Sound]], count: int, lengths_s: Sequence[int]) -> Scores:
     known = {
         who: Known(who, [encode(speech_of(each)) for each in sounds[:ENROLLED]]) for who, sounds in by_speaker.items()
     }
     found: Scores = defaultdict(lambda: ([], []))
     for who, sounds in by_speaker.items():
-        for sound in map(speech_of, sounds[ENROLLED:]):
+        for sound in map(speech_of, sounds[ENROLLED : ENROLLED + count]):
             for condition, change in CONDITIONS.items():
                 changed = change(sound)
-                for seconds in (each for each in SECONDS if len(sound) >= each * RATE_HZ):
+                for seconds in (each for each in lengths_s if len(sound) >= each * RATE_HZ):
                     voice = Voice(encode(changed[: seconds * RATE_HZ]), seconds)
                     for other, enrolled in known.items():
                         found[condition, seconds][other != who].append(score(voice, enrolled))
@@ -149,10 +149,12 @@ def told(name: str, found: Scores, theirs: Scores | None) -> list[Figure]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--speech", type=Path, required=True)
+    parser.add_argument("--trials", type=int, default=7, help="utterances of each reader that are tried")
+    parser.add_argument("--seconds", type=int, nargs="+", default=SECONDS)
     args = parser.parse_args()
     by_speaker, encode, peer = utterances(args.speech), ours(), resemblyzers()
-    scores = trials(encode, by_speaker)
-    figures = told("Resemblyzer", scores, trials(peer, by_speaker) if peer else None)
+    scores = trials(encode, by_speaker, args.trials, args.seconds)
+    figures = told("Resemblyzer", scores, trials(peer, by_speaker, args.trials, args.seconds) if peer else None)
     strangers = np.concatenate([pair[1] for (_, seconds), pair in scores.items() if seconds >= CAMPPLUS.least_s])
     figures.append(
         Figure("strangers accepted at the default threshold", float((strangers >= CAMPPLUS.same).mean()), "< 0.01",
