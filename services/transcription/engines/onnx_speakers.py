@@ -135,17 +135,18 @@ class OnnxSpeakers:
         return Pieces(spans, np.asarray(found / length, dtype=np.float32), _fresh_s(spans))
 
 
-def campplus(folder: Path, threads: int) -> Encode:
+def campplus(folder: Path, threads: int, channel: Floats | None = None) -> Encode:
     """CAM++ without the direction in which telephones and noise move every voice alike.
 
-    Nuisance attribute projection (Solomonoff, Campbell and Boardman 2005) with the one direction of `channel.npy`.
+    Nuisance attribute projection (Solomonoff, Campbell and Boardman 2005) with the one direction of `channel.npy`,
+    which `scripts/fit_channel.py` makes.
     """
     session = _session(folder / "voice.onnx", threads)
-    channel = np.load(_present(folder / "channel.npy")).astype(np.float32)
+    moved = np.load(_present(folder / "channel.npy")).astype(np.float32) if channel is None else channel
 
     def encode(sound: Sound) -> Floats:
         vector = session.run(None, {"banks": filter_banks(sound)[None]})[0][0]
-        return np.asarray(vector - (vector @ channel) * channel, dtype=np.float32)
+        return np.asarray(vector - (vector @ moved) * moved, dtype=np.float32)
 
     return encode
 
@@ -245,6 +246,6 @@ def _told_by_windows(local: Local, told: Floats) -> Floats:
     for window, at in places(local.shape[0], local.shape[1]):
         active = local[window].astype(np.float32)
         alone = active * (1 - np.clip(active.sum(axis=1, keepdims=True) - active, 0, 1))
-        alone *= told[at].any(axis=1)[:, None]
+        alone *= (told[at].max(axis=1) > 0)[:, None]
         shared[at] += active @ ((alone.T @ told[at]) / np.maximum(alone.sum(axis=0), 1e-6)[:, None])
     return np.asarray(shared / seen(local.shape[0], local.shape[1])[:, None])
