@@ -253,7 +253,9 @@ def revise(vault: Vault, made: Draft, edit: Edit, vectors: Vectors) -> Transcrip
     """Text, passages, vectors and the revision, in one transaction. Raises PreconditionFailed where it is outdated."""
     after, changes = made.after, made.changes
     with transaction(vault.db):
-        require_revision(get(vault, after.transcript_id).revision, made.before.revision)
+        flags = _flags(vault, after.transcript_id)
+        if flags is None or flags["revision"] != made.before.revision:
+            raise PreconditionFailed
         revisions.record(vault, made.before, edit.kind, edit.segment_id)
         _store(vault, after, revised=True)
         old = chunk_ids(vault, _CHOSEN, *_chosen(after.transcript_id, changes.gone))

@@ -57,11 +57,12 @@ def cues_of(transcript: Transcript, indent: Callable[[Segment], int] = lambda _:
 
 
 def _cues(segment: Segment, indent: int) -> Iterator[Cue]:
-    for at, group in enumerate(_groups(_pieces(segment), indent)):
-        start_s = group[0].start_s
-        end_s = min(max(each.end_s for each in group), start_s + MOST_S)
+    for rows in _filled(_pieces(segment), indent):
+        said = [piece for row in rows for piece in row]
+        start_s = said[0].start_s
+        end_s = min(max(each.end_s for each in said), start_s + MOST_S)
         start_ms = max(0, round(start_s * 1000))
-        yield Cue(start_ms, max(start_ms + 1, round(end_s * 1000)), segment, _rows(group, 0 if at else indent))
+        yield Cue(start_ms, max(start_ms + 1, round(end_s * 1000)), segment, tuple(map(tuple, rows)))
 
 
 def _pieces(segment: Segment) -> list[Piece]:
@@ -70,24 +71,20 @@ def _pieces(segment: Segment) -> list[Piece]:
     return [Piece(each.text, text[max(0, each.start - 1)] == " ", each.words) for each in tokens]
 
 
-def _groups(every: Sequence[Piece], indent: int) -> Iterator[list[Piece]]:
-    group: list[Piece] = []
-    for piece in every:
-        more = [*group, piece]
-        if group and (len(_rows(more, indent)) > ROWS or piece.end_s - group[0].start_s > MOST_S):
-            yield group
-            more, indent = [piece], 0
-        group = more
-    if group:
-        yield group
-
-
-def _rows(group: Sequence[Piece], indent: int) -> tuple[tuple[Piece, ...], ...]:
+def _filled(every: Sequence[Piece], indent: int) -> Iterator[list[list[Piece]]]:
+    """Rows of one cue after another, filled from the first."""
     rows: list[list[Piece]] = [[]]
-    for piece in group:
-        taken = indent if len(rows) == 1 else 0
-        if taken + len(row_text([*rows[-1], piece])) <= ROW_CHARS or not (rows[-1] or taken):
-            rows[-1].append(piece)
-        else:
-            rows.append([piece])
-    return tuple(tuple(row) for row in rows)
+    chars, until_s = indent, every[0].start_s + MOST_S if every else 0.0
+    for piece in every:
+        blank = piece.blank and bool(rows[-1])
+        fits = chars == 0 or chars + blank + len(piece.text) <= ROW_CHARS
+        if any(rows) and (piece.end_s > until_s or not (fits or len(rows) < ROWS)):
+            yield rows
+            rows, chars, until_s = [[]], 0, piece.start_s + MOST_S
+        elif not fits:
+            rows.append([])
+            chars = 0
+        chars += (piece.blank and bool(rows[-1])) + len(piece.text)
+        rows[-1].append(piece)
+    if any(rows):
+        yield rows

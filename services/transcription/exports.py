@@ -6,7 +6,6 @@ import csv
 import html
 import io
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
@@ -18,6 +17,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """A cell that begins so is a formula to a spreadsheet (OWASP, CSV injection)."""
 WORD_JOINER = "\u2060"
 """Put into an arrow of the text: SubRip has no way to escape, and would take a line with one for the next time."""
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")
 _BLOCK = re.compile(r"^(\d*)([-+=.)])")
 """What at the beginning of a line makes a list or a heading of it."""
 
@@ -56,11 +56,11 @@ def _one_line(text: str) -> str:
 
 def _plain(text: str) -> str:
     """Without control characters: a terminal or a player would obey them."""
-    return "".join(char for char in text if char.isspace() or unicodedata.category(char) != "Cc")
+    return _CONTROL.sub("", text)
 
 
 def _plain_segment(segment: Segment) -> Segment:
-    if _plain(segment.text) == segment.text:
+    if not _CONTROL.search(segment.text):
         return segment
     words = [word.model_copy(update={"word": _plain(word.word)}) for word in segment.words]
     return segment.model_copy(update={"text": _plain(segment.text), "words": words})

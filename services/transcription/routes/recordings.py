@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
 from typing import Annotated
 
@@ -165,7 +166,7 @@ async def export(
     found = await studio.get(user, transcript_id)
     if found.status != "completed":
         raise Conflict(f"The transcript is {found.status}; it can be exported once it is completed.")
-    text, media_type = exports.export(found, form, words=words)
+    text, media_type = await asyncio.to_thread(exports.export, found, form, words=words)
     disposition = f'attachment; filename="{transcript_id}.{form}"'
     return Response(text, media_type=media_type, headers={"Content-Disposition": disposition})
 
