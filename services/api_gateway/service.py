@@ -40,13 +40,14 @@ _PREFIXES: dict[str, str | None] = {
     "rag": "memory",
     "gemma": "chat",
     "emotion": "emotion",
-    "v1": "speech",
     "jobs": "jobs",
     "events": "jobs",
     "queue": "admin",
     "gpu": "jobs",
     "auth": "account",
     "v1/audio": "recordings",
+    "v1/audio/speech": "speech",
+    "v1/audio/voices": "speech",
     "v1/models": None,  # programs look there first, whatever they may do then
     "api/v1/transcribe": "recordings",
 }

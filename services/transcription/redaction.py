@@ -7,6 +7,7 @@ between them, is found. In doubt a long number goes: what was hidden can be hear
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -98,15 +99,17 @@ def _replaced(
 ) -> tuple[list[list[Piece]], int]:
     """The parts of one stream with a marker for each find, and the number of finds."""
     found = find([text_of(piece) for part in parts for piece in part], kinds)
+    ends = [each.end for each in found]
     replaced: list[list[Piece]] = []
     base = 0
     for part in parts:
         left, at = [], 0
-        for each in found:
+        for each in found[bisect_right(ends, base) :]:
             start, end = max(each.start - base, 0), min(each.end - base, len(part))
-            if start < end:
-                left += [*part[at:start], marker(f"[{each.kind}]", part[start:end])]
-                at = end
+            if start >= end:
+                break
+            left += [*part[at:start], marker(f"[{each.kind}]", part[start:end])]
+            at = end
         replaced.append([*left, *part[at:]])
         base += len(part)
     return replaced, len(found)
@@ -143,13 +146,10 @@ def _emails(tokens: Sequence[str]) -> list[Found]:
     for each in bare:
         starts.append(length)
         length += len(each) + 1
-    found, text = [], " ".join(bare)
-    for match in _EMAIL.finditer(text):
-        covered = [
-            at for at, start in enumerate(starts) if start < match.end() and start + len(bare[at]) > match.start()
-        ]
-        found.append(Found(covered[0], covered[-1] + 1, "email"))
-    return found
+    return [
+        Found(bisect_right(starts, match.start()) - 1, bisect_left(starts, match.end()), "email")
+        for match in _EMAIL.finditer(" ".join(bare))
+    ]
 
 
 # Numbers: runs of digits, said or written, then a look at their shape.

@@ -152,7 +152,15 @@ def test_words_that_are_cut_otherwise_than_the_text() -> None:
 
 
 @pytest.mark.parametrize(
-    "token", ["9" * 100_000, "a " * 20_000, "a@" * 20_000, "four one " * 10_000, "4111111111111111 " * 5_000]
+    "token",
+    [
+        "9" * 100_000,
+        "a " * 20_000,
+        "a@" * 20_000,
+        "four one " * 10_000,
+        "4111111111111111 " * 5_000,
+        "a@b.co " * 20_000,
+    ],
 )
 def test_hostile_lengths_are_read_in_time(token: str) -> None:
     find(token.split(), ALL)
