@@ -101,7 +101,7 @@ class Process:
                 selector.register(each, selectors.EVENT_READ)
             while END_TOLD not in told:
                 ready = [key.fd for key, _ in selector.select(max(0.0, at - time.monotonic()))]
-                if not ready:
+                if not ready or time.monotonic() > at:
                     raise DeadlineExceeded(f"Speaking one sentence took longer than {deadline_s:g} s.")
                 if self._log in ready:  # what it holds may be what a user wrote: it is kept nowhere
                     told = told[-len(END_TOLD) :] + self._read(self._log)
