@@ -4,6 +4,107 @@
  */
 
 export interface paths {
+    "/api/v1/health": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Health
+         * @description The platform at a glance: one word per service.
+         */
+        get: operations["health_api_v1_health_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/live": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Live
+         * @description The process answers; `/live` says the same.
+         */
+        get: operations["live_api_v1_live_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/ready": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Ready
+         * @description 503 until every service answers.
+         */
+        get: operations["ready_api_v1_ready_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/transcribe": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Sessions
+         * @description Newest first.
+         */
+        get: operations["sessions_api_v1_transcribe_get"];
+        put?: never;
+        /**
+         * Transcribe
+         * @description Transcribe a stereo WAV: left is the first channel. The bytes are durable before any model runs.
+         */
+        post: operations["transcribe_api_v1_transcribe_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/transcribe/{session_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Session */
+        get: operations["session_api_v1_transcribe__session_id__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/auth/login": {
         parameters: {
             query?: never;
@@ -746,6 +847,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/transcription/enroll-speaker": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Enroll
+         * @description A sample of a voice: a file, or a part of a recording by its `transcript_id` with `label` or `segment_ids`.
+         *
+         *     More samples of one speaker make recognition better. A voice is never taken for proof of identity.
+         */
+        post: operations["enroll_transcription_enroll_speaker_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/transcription/recent": {
         parameters: {
             query?: never;
@@ -764,6 +887,68 @@ export interface paths {
         options?: never;
         head?: never;
         patch?: never;
+        trace?: never;
+    };
+    "/transcription/speakers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Speakers */
+        get: operations["speakers_transcription_speakers_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/transcription/speakers/undo/{undo_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Undo
+         * @description Take back what one naming changed, once.
+         */
+        post: operations["undo_transcription_speakers_undo__undo_id__post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/transcription/speakers/{speaker_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Speaker */
+        get: operations["speaker_transcription_speakers__speaker_id__get"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete
+         * @description The voice is erased; recordings keep the name as it was written there.
+         */
+        delete: operations["delete_transcription_speakers__speaker_id__delete"];
+        options?: never;
+        head?: never;
+        /**
+         * Rename
+         * @description Another name, in all recordings that carry it; `preview` tells which. Can be taken back.
+         */
+        patch: operations["rename_transcription_speakers__speaker_id__patch"];
         trace?: never;
     };
     "/transcription/upload": {
@@ -840,9 +1025,286 @@ export interface paths {
         };
         /**
          * Export
-         * @description The transcript for other programs.
+         * @description The transcript for other programs. `words`: the time of every word, in vtt and csv.
          */
         get: operations["export_transcription__transcript_id__export_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/transcription/{transcript_id}/revert": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Revert
+         * @description Back to what it was at a revision. That is a revision too, so it can be taken back.
+         */
+        post: operations["revert_transcription__transcript_id__revert_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/transcription/{transcript_id}/revisions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Revisions Of
+         * @description What was changed and when, newest first. The first state and the last 100 are kept.
+         */
+        get: operations["revisions_of_transcription__transcript_id__revisions_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/transcription/{transcript_id}/revisions/{revision}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Revision At
+         * @description The transcript as it was.
+         */
+        get: operations["revision_at_transcription__transcript_id__revisions__revision__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/transcription/{transcript_id}/segments/{segment_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Edit Segment
+         * @description Another text or speaker for one segment. Words that stay keep their times; search finds the new ones at once.
+         */
+        patch: operations["edit_segment_transcription__transcript_id__segments__segment_id__patch"];
+        trace?: never;
+    };
+    "/transcription/{transcript_id}/segments/{segment_id}/merge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Merge
+         * @description Join a segment with the next one; 409 where that is another speaker's and it is not forced.
+         */
+        post: operations["merge_transcription__transcript_id__segments__segment_id__merge_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/transcription/{transcript_id}/segments/{segment_id}/split": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Split
+         * @description Two segments of one, cut before a word.
+         */
+        post: operations["split_transcription__transcript_id__segments__segment_id__split_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/transcription/{transcript_id}/speakers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Assign
+         * @description Name who is heard. The answer offers earlier recordings with the same voices, to be named in `relabel`.
+         */
+        post: operations["assign_transcription__transcript_id__speakers_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/audio/diarization": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Diarization
+         * @description Ours: who speaks when, without words.
+         */
+        post: operations["diarization_v1_audio_diarization_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/audio/speech": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Speech
+         * @description A text as sound, streamed as it is made; with `stream_format=sse` as OpenAI's events.
+         */
+        post: operations["speech_v1_audio_speech_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/audio/transcriptions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Transcriptions
+         * @description Speech to text, nothing kept; `stream` gives server-sent events.
+         */
+        post: operations["transcriptions_v1_audio_transcriptions_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/audio/translations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Translations
+         * @description Speech of any language to English text, where the model can.
+         */
+        post: operations["translations_v1_audio_translations_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/audio/voices": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Voices
+         * @description The first one is the default.
+         */
+        get: operations["voices_v1_audio_voices_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/models": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Models
+         * @description The models that are here and can be reached.
+         */
+        get: operations["models_v1_models_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/models/{model_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Model */
+        get: operations["model_v1_models__model_id__get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -916,6 +1378,21 @@ export interface components {
             texts: string[];
         };
         /**
+         * AssignSpeakers
+         * @description Names for the speakers of one recording.
+         */
+        AssignSpeakers: {
+            /**
+             * Preview
+             * @default false
+             */
+            preview: boolean;
+            /** Relabel */
+            relabel?: string[];
+            /** Speakers */
+            speakers: components["schemas"]["SpeakerOfLabel"][];
+        };
+        /**
          * AudioMetrics
          * @description How a voice sounded, measured on the samples.
          */
@@ -933,12 +1410,136 @@ export interface components {
             /** Speaking Rate Wpm */
             speaking_rate_wpm: number | null;
         };
+        /**
+         * AudioText
+         * @description `response_format=json`.
+         */
+        AudioText: {
+            /** Logprobs */
+            logprobs?: components["schemas"]["Logprob"][] | null;
+            /** Text */
+            text: string;
+            usage: components["schemas"]["DurationUsage"];
+        };
         /** Body_token_auth_token_post */
         Body_token_auth_token_post: {
             /** Password */
             password: string;
             /** Username */
             username: string;
+        };
+        /**
+         * Call
+         * @description One call; until its status is `completed` the transcript is what there is so far.
+         */
+        Call: {
+            /** Error */
+            error?: string | null;
+            metadata: components["schemas"]["CallMetadata"];
+            /** Session Id */
+            session_id: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "live" | "queued" | "processing" | "completed" | "failed" | "cancelled";
+            summary: components["schemas"]["CallSummary"] | null;
+            transcript: components["schemas"]["CallTranscript"];
+            /** Warnings */
+            warnings?: components["schemas"]["Notice"][];
+        };
+        /**
+         * CallAccepted
+         * @description The call is safe on disk; `Location` says where its transcript will be.
+         */
+        CallAccepted: {
+            /** Session Id */
+            session_id: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "live" | "queued" | "processing" | "completed" | "failed" | "cancelled";
+        };
+        /**
+         * CallLine
+         * @description One line of the list.
+         */
+        CallLine: {
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Duration */
+            duration: number | null;
+            /** Error */
+            error?: string | null;
+            /** Session Id */
+            session_id: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "live" | "queued" | "processing" | "completed" | "failed" | "cancelled";
+        };
+        /** CallList */
+        CallList: {
+            /** Data */
+            data: components["schemas"]["CallLine"][];
+            /** Has More */
+            has_more: boolean;
+            /** Limit */
+            limit: number;
+            /** Offset */
+            offset: number;
+        };
+        /** CallMetadata */
+        CallMetadata: {
+            /** Duration */
+            duration: number | null;
+            /** Model Versions */
+            model_versions: {
+                [key: string]: string;
+            };
+            /** Processing Time */
+            processing_time: number | null;
+        };
+        /**
+         * CallSegment
+         * @description Times in seconds from the beginning; left is the first channel.
+         */
+        CallSegment: {
+            /** Confidence */
+            confidence: number;
+            /** End Time */
+            end_time: number;
+            /**
+             * Speaker
+             * @enum {string}
+             */
+            speaker: "left" | "right";
+            /** Start Time */
+            start_time: number;
+            /** Text */
+            text: string;
+        };
+        /**
+         * CallSummary
+         * @description What of the call's own sentences says most.
+         */
+        CallSummary: {
+            /** Key Points */
+            key_points: string[];
+            /** Sentiment */
+            sentiment: ("positive" | "neutral" | "negative") | null;
+            /** Text */
+            text: string;
+        };
+        /** CallTranscript */
+        CallTranscript: {
+            /** Segments */
+            segments: components["schemas"]["CallSegment"][];
         };
         /** ChangePassword */
         ChangePassword: {
@@ -1102,6 +1703,70 @@ export interface components {
             /** Seen At */
             seen_at?: string | null;
         };
+        /**
+         * DiarizationAnswer
+         * @description Ours: who speaks when, in seconds.
+         */
+        DiarizationAnswer: {
+            /** Duration */
+            duration: number;
+            /** Segments */
+            segments: components["schemas"]["SpeakerTurn"][];
+            /** Speakers */
+            speakers: string[];
+        };
+        /**
+         * DiarizedSegment
+         * @description A segment of `diarized_json`, and an event of its stream.
+         */
+        DiarizedSegment: {
+            /** End */
+            end: number;
+            /** Id */
+            id: string;
+            /** Speaker */
+            speaker: string;
+            /** Start */
+            start: number;
+            /** Text */
+            text: string;
+            /**
+             * Type
+             * @default transcript.text.segment
+             * @constant
+             */
+            type: "transcript.text.segment";
+        };
+        /**
+         * DiarizedText
+         * @description `response_format=diarized_json`.
+         */
+        DiarizedText: {
+            /** Duration */
+            duration: number;
+            /** Segments */
+            segments: components["schemas"]["DiarizedSegment"][];
+            /**
+             * Task
+             * @default transcribe
+             * @constant
+             */
+            task: "transcribe";
+            /** Text */
+            text: string;
+            usage: components["schemas"]["DurationUsage"];
+        };
+        /** DurationUsage */
+        DurationUsage: {
+            /** Seconds */
+            seconds: number;
+            /**
+             * Type
+             * @default duration
+             * @constant
+             */
+            type: "duration";
+        };
         /** EditConversation */
         EditConversation: {
             /** Title */
@@ -1122,6 +1787,26 @@ export interface components {
             tags?: string[] | null;
             /** Title */
             title?: string | null;
+        };
+        /**
+         * EditSegment
+         * @description What a user may change of one segment; absent fields stay. An empty text deletes its words.
+         */
+        EditSegment: {
+            /** Speaker */
+            speaker?: string | null;
+            /** Text */
+            text?: string | null;
+        };
+        /** EditSpeaker */
+        EditSpeaker: {
+            /** Name */
+            name: string;
+            /**
+             * Preview
+             * @default false
+             */
+            preview: boolean;
         };
         /**
          * EditTranscript
@@ -1175,6 +1860,50 @@ export interface components {
             label: "anger" | "disgust" | "fear" | "joy" | "neutral" | "sadness" | "surprise";
             /** Score */
             score: number;
+        };
+        /**
+         * EnrolledSpeaker
+         * @description Somebody whose voice is known. Identity by voice is a convenience, never authentication.
+         */
+        EnrolledSpeaker: {
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Embeddings */
+            embeddings: number;
+            /** Name */
+            name: string;
+            /** Quality */
+            quality: number;
+            /**
+             * Revision
+             * @default 1
+             */
+            revision: number;
+            /** Seconds */
+            seconds: number;
+            /** Speaker Id */
+            speaker_id: string;
+            /**
+             * Updated At
+             * Format: date-time
+             */
+            updated_at: string;
+        };
+        /**
+         * Enrolment
+         * @description What a new sample brought.
+         */
+        Enrolment: {
+            /** Detail */
+            detail: string;
+            /** Quality */
+            quality: number;
+            /** Seconds */
+            seconds: number;
+            speaker: components["schemas"]["EnrolledSpeaker"];
         };
         /**
          * FieldError
@@ -1345,6 +2074,18 @@ export interface components {
             state: "queued" | "running" | "preempting" | "succeeded" | "failed" | "dead" | "cancelled";
         };
         /**
+         * Logprob
+         * @description Of one word: our engines do not tell of tokens.
+         */
+        Logprob: {
+            /** Bytes */
+            bytes: number[];
+            /** Logprob */
+            logprob: number;
+            /** Token */
+            token: string;
+        };
+        /**
          * Memory
          * @description Something that is remembered, and where it came from.
          */
@@ -1391,6 +2132,17 @@ export interface components {
             updated_at: string;
         };
         /**
+         * MergeSegments
+         * @description Join a segment with the next one of the transcript.
+         */
+        MergeSegments: {
+            /**
+             * Force
+             * @default false
+             */
+            force: boolean;
+        };
+        /**
          * Message
          * @description One turn of a conversation.
          */
@@ -1427,6 +2179,35 @@ export interface components {
             processing_s?: number | null;
             /** Realtime Factor */
             realtime_factor?: number | null;
+        };
+        /** Model */
+        Model: {
+            /** Created */
+            created: number;
+            /** Id */
+            id: string;
+            /**
+             * Object
+             * @default model
+             * @constant
+             */
+            object: "model";
+            /**
+             * Owned By
+             * @default nemo-server
+             */
+            owned_by: string;
+        };
+        /** ModelList */
+        ModelList: {
+            /** Data */
+            data: components["schemas"]["Model"][];
+            /**
+             * Object
+             * @default list
+             * @constant
+             */
+            object: "list";
         };
         /**
          * Models
@@ -1502,6 +2283,18 @@ export interface components {
             /** Next Cursor */
             next_cursor?: string | null;
         };
+        /** Page[EnrolledSpeaker] */
+        Page_EnrolledSpeaker_: {
+            /** Data */
+            data: components["schemas"]["EnrolledSpeaker"][];
+            /**
+             * Has More
+             * @default false
+             */
+            has_more: boolean;
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
         /** Page[Job] */
         Page_Job_: {
             /** Data */
@@ -1518,6 +2311,18 @@ export interface components {
         Page_Memory_: {
             /** Data */
             data: components["schemas"]["Memory"][];
+            /**
+             * Has More
+             * @default false
+             */
+            has_more: boolean;
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
+        /** Page[Revision] */
+        Page_Revision_: {
+            /** Data */
+            data: components["schemas"]["Revision"][];
             /**
              * Has More
              * @default false
@@ -1638,6 +2443,63 @@ export interface components {
             user: components["schemas"]["User"];
         };
         /**
+         * Relabelling
+         * @description An earlier recording in which a voice sounds like somebody who was named now.
+         */
+        Relabelling: {
+            /** Confidence */
+            confidence: number;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Label */
+            label: string;
+            /** Name */
+            name: string;
+            /** Name Now */
+            name_now: string | null;
+            /** Speaker Id */
+            speaker_id: string;
+            /** Talk S */
+            talk_s: number;
+            /** Title */
+            title: string;
+            /** Transcript Id */
+            transcript_id: string;
+        };
+        /**
+         * Revert
+         * @description Take a transcript back to what it was; the way there is a revision too, so nothing is lost.
+         */
+        Revert: {
+            /** Revision */
+            revision: number;
+        };
+        /**
+         * Revision
+         * @description One state of a transcript, and what made it.
+         */
+        Revision: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "transcribed" | "details" | "text" | "speaker" | "text_and_speaker" | "split" | "merge" | "speakers" | "revert";
+            /** Revision */
+            revision: number;
+            /** Segment Id */
+            segment_id?: string | null;
+            /** Undoable */
+            undoable: boolean;
+        };
+        /**
          * SearchHit
          * @description One passage that answers the query; higher scores are better, comparable within one answer only.
          */
@@ -1692,6 +2554,11 @@ export interface components {
             emotion?: components["schemas"]["SpanEmotion"] | null;
             /** End S */
             end_s: number;
+            /**
+             * Overlap
+             * @default false
+             */
+            overlap: boolean;
             /** Segment Id */
             segment_id: string;
             /** Speaker */
@@ -1705,13 +2572,18 @@ export interface components {
         };
         /**
          * SegmentEmotion
-         * @description What one stretch of speech sounded like.
+         * @description What one stretch of speech said and how it sounded.
          */
         SegmentEmotion: {
+            /** Agreement */
+            agreement?: number | null;
+            /** Confidence */
+            confidence?: number | null;
             /** Emotions */
             emotions: components["schemas"]["EmotionScore"][];
             /** End S */
             end_s: number;
+            metrics?: components["schemas"]["SpanMetrics"] | null;
             /** Start S */
             start_s: number;
             /** Text */
@@ -1719,13 +2591,39 @@ export interface components {
         };
         /**
          * SpanEmotion
-         * @description The strongest of the seven labels.
+         * @description The strongest of the seven labels, of words and voice together.
          */
         SpanEmotion: {
+            /** Agreement */
+            agreement?: number | null;
+            /** Confidence */
+            confidence?: number | null;
             /** Label */
             label: string;
+            metrics?: components["schemas"]["SpanMetrics"] | null;
             /** Score */
             score: number;
+        };
+        /**
+         * SpanMetrics
+         * @description How a stretch of speech sounded, measured on the samples.
+         */
+        SpanMetrics: {
+            /** Arousal */
+            arousal?: number | null;
+            /**
+             * Pause Ratio
+             * @default 0
+             */
+            pause_ratio: number;
+            /** Pitch Mean Hz */
+            pitch_mean_hz?: number | null;
+            /** Pitch Std Hz */
+            pitch_std_hz?: number | null;
+            /** Rms Db */
+            rms_db: number;
+            /** Speaking Rate Wpm */
+            speaking_rate_wpm?: number | null;
         };
         /**
          * Speaker
@@ -1751,6 +2649,105 @@ export interface components {
              * @default 0
              */
             talk_s: number;
+        };
+        /**
+         * SpeakerEdited
+         * @description The speaker with the new name, and the recordings that carry it (or would, in a preview).
+         */
+        SpeakerEdited: {
+            /** Recordings */
+            recordings?: string[];
+            speaker: components["schemas"]["EnrolledSpeaker"];
+            /** Undo Id */
+            undo_id?: string | null;
+        };
+        /**
+         * SpeakerOfLabel
+         * @description Who a label of a recording is: a known speaker by id, or a name for somebody new. Neither: nobody known.
+         */
+        SpeakerOfLabel: {
+            /**
+             * Enroll
+             * @default true
+             */
+            enroll: boolean;
+            /** Label */
+            label: string;
+            /** Name */
+            name?: string | null;
+            /** Speaker Id */
+            speaker_id?: string | null;
+        };
+        /** SpeakerTurn */
+        SpeakerTurn: {
+            /** End */
+            end: number;
+            /** Speaker */
+            speaker: string;
+            /** Start */
+            start: number;
+        };
+        /**
+         * SpeakersAssigned
+         * @description The recording with its names, and earlier ones in which they may be used too.
+         */
+        SpeakersAssigned: {
+            /** Relabelled */
+            relabelled?: components["schemas"]["Relabelling"][];
+            /** Relabelling */
+            relabelling?: components["schemas"]["Relabelling"][];
+            transcript: components["schemas"]["Transcript"];
+            /** Undo Id */
+            undo_id?: string | null;
+            /** Warnings */
+            warnings?: components["schemas"]["Notice"][];
+        };
+        /**
+         * SpeechRequest
+         * @description What to say, and how.
+         */
+        SpeechRequest: {
+            /** Input */
+            input: string;
+            /** Instructions */
+            instructions?: string | null;
+            /**
+             * Model
+             * @default tts-1
+             */
+            model: string;
+            /**
+             * Response Format
+             * @default mp3
+             * @enum {string}
+             */
+            response_format: "mp3" | "opus" | "flac" | "wav" | "pcm";
+            /**
+             * Speed
+             * @default 1
+             */
+            speed: number;
+            /**
+             * Stream Format
+             * @default audio
+             * @enum {string}
+             */
+            stream_format: "audio" | "sse";
+            /**
+             * Voice
+             * @default alloy
+             */
+            voice: string;
+        };
+        /**
+         * SplitSegment
+         * @description Where to cut a segment in two: before a word, or at a moment. One of the two.
+         */
+        SplitSegment: {
+            /** At S */
+            at_s?: number | null;
+            /** At Word */
+            at_word?: number | null;
         };
         /** SubmitTask */
         SubmitTask: {
@@ -1892,6 +2889,50 @@ export interface components {
             /** Ticket */
             ticket: string;
         };
+        /**
+         * TimedSegment
+         * @description What an engine does not tell is neutral: no tokens, `seek`, `temperature` and `no_speech_prob` 0.
+         */
+        TimedSegment: {
+            /** Avg Logprob */
+            avg_logprob: number;
+            /** Compression Ratio */
+            compression_ratio: number;
+            /** End */
+            end: number;
+            /** Id */
+            id: number;
+            /**
+             * No Speech Prob
+             * @default 0
+             */
+            no_speech_prob: number;
+            /**
+             * Seek
+             * @default 0
+             */
+            seek: number;
+            /** Start */
+            start: number;
+            /**
+             * Temperature
+             * @default 0
+             */
+            temperature: number;
+            /** Text */
+            text: string;
+            /** Tokens */
+            tokens?: number[];
+        };
+        /** TimedWord */
+        TimedWord: {
+            /** End */
+            end: number;
+            /** Start */
+            start: number;
+            /** Word */
+            word: string;
+        };
         /** Timings */
         Timings: {
             /** First Token S */
@@ -1960,7 +3001,7 @@ export interface components {
              * Status
              * @enum {string}
              */
-            status: "queued" | "processing" | "completed" | "failed" | "cancelled";
+            status: "live" | "queued" | "processing" | "completed" | "failed" | "cancelled";
             /** Tags */
             tags?: string[];
             /**
@@ -2013,13 +3054,23 @@ export interface components {
              * Status
              * @enum {string}
              */
-            status: "queued" | "processing" | "completed" | "failed" | "cancelled";
+            status: "live" | "queued" | "processing" | "completed" | "failed" | "cancelled";
             /** Tags */
             tags?: string[];
             /** Title */
             title: string;
             /** Transcript Id */
             transcript_id: string;
+        };
+        /**
+         * Undone
+         * @description What was taken back.
+         */
+        Undone: {
+            /** Recordings */
+            recordings?: string[];
+            /** Skipped */
+            skipped?: string[];
         };
         /**
          * UploadAccepted
@@ -2032,7 +3083,7 @@ export interface components {
              * Status
              * @enum {string}
              */
-            status: "queued" | "processing" | "completed" | "failed" | "cancelled";
+            status: "live" | "queued" | "processing" | "completed" | "failed" | "cancelled";
             /** Transcript Id */
             transcript_id: string;
         };
@@ -2074,6 +3125,52 @@ export interface components {
             username: string;
         };
         /**
+         * VerboseText
+         * @description `response_format=verbose_json`.
+         */
+        VerboseText: {
+            /** Duration */
+            duration: number;
+            /** Language */
+            language: string;
+            /** Segments */
+            segments?: components["schemas"]["TimedSegment"][] | null;
+            /**
+             * Task
+             * @enum {string}
+             */
+            task: "transcribe" | "translate";
+            /** Text */
+            text: string;
+            usage: components["schemas"]["DurationUsage"];
+            /** Words */
+            words?: components["schemas"]["TimedWord"][] | null;
+        };
+        /**
+         * Voice
+         * @description One voice that can be asked for.
+         */
+        Voice: {
+            /** Engine */
+            engine: string;
+            /** Id */
+            id: string;
+            /** Language */
+            language: string;
+            /** Name */
+            name: string;
+            /** Sample Rate Hz */
+            sample_rate_hz: number;
+        };
+        /**
+         * VoiceList
+         * @description The first one is the default.
+         */
+        VoiceList: {
+            /** Data */
+            data: components["schemas"]["Voice"][];
+        };
+        /**
          * Word
          * @description One word and when it was said, in seconds from the start of the recording.
          */
@@ -2101,6 +3198,206 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    health_api_v1_health_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlatformHealth"];
+                };
+            };
+        };
+    };
+    live_api_v1_live_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        [key: string]: string;
+                    };
+                };
+            };
+        };
+    };
+    ready_api_v1_ready_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlatformHealth"];
+                };
+            };
+        };
+    };
+    sessions_api_v1_transcribe_get: {
+        parameters: {
+            query?: {
+                limit?: number;
+                offset?: number;
+                status?: ("live" | "queued" | "processing" | "completed" | "failed" | "cancelled") | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CallList"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    transcribe_api_v1_transcribe_post: {
+        parameters: {
+            query?: {
+                wait_s?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "multipart/form-data": {
+                    /** Format: binary */
+                    audio: string;
+                };
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Call"] | components["schemas"]["CallAccepted"];
+                };
+            };
+            /** @description Safe on disk; follow Location. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CallAccepted"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    session_api_v1_transcribe__session_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Call"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     login_auth_login_post: {
         parameters: {
             query?: never;
@@ -3904,6 +5201,56 @@ export interface operations {
             };
         };
     };
+    enroll_transcription_enroll_speaker_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "multipart/form-data": {
+                    /** Format: binary */
+                    audio_file?: string;
+                    label?: string;
+                    name?: string;
+                    segment_ids?: string;
+                    speaker_id: string;
+                    transcript_id?: string;
+                };
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Enrolment"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     recent_transcription_recent_get: {
         parameters: {
             query?: {
@@ -3929,6 +5276,206 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Page_TranscriptSummary_"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    speakers_transcription_speakers_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_EnrolledSpeaker_"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    undo_transcription_speakers_undo__undo_id__post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                undo_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Undone"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    speaker_transcription_speakers__speaker_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                speaker_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EnrolledSpeaker"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_transcription_speakers__speaker_id__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                speaker_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    rename_transcription_speakers__speaker_id__patch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                speaker_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EditSpeaker"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SpeakerEdited"];
                 };
             };
             /** @description What is wrong with the request, as application/problem+json. */
@@ -4201,6 +5748,7 @@ export interface operations {
         parameters: {
             query?: {
                 format?: "json" | "txt" | "md" | "srt" | "vtt" | "rttm" | "csv";
+                words?: boolean;
             };
             header?: never;
             path: {
@@ -4233,6 +5781,767 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    revert_transcription__transcript_id__revert_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                "if-match"?: string | null;
+            };
+            path: {
+                transcript_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Revert"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Transcript"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    revisions_of_transcription__transcript_id__revisions_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                transcript_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Revision_"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    revision_at_transcription__transcript_id__revisions__revision__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                transcript_id: string;
+                revision: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Transcript"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    edit_segment_transcription__transcript_id__segments__segment_id__patch: {
+        parameters: {
+            query?: never;
+            header?: {
+                "if-match"?: string | null;
+            };
+            path: {
+                transcript_id: string;
+                segment_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EditSegment"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Transcript"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    merge_transcription__transcript_id__segments__segment_id__merge_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                "if-match"?: string | null;
+            };
+            path: {
+                transcript_id: string;
+                segment_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["MergeSegments"] | null;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Transcript"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    split_transcription__transcript_id__segments__segment_id__split_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                "if-match"?: string | null;
+            };
+            path: {
+                transcript_id: string;
+                segment_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SplitSegment"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Transcript"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    assign_transcription__transcript_id__speakers_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                transcript_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AssignSpeakers"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SpeakersAssigned"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    diarization_v1_audio_diarization_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "multipart/form-data": {
+                    /** Format: binary */
+                    file: string;
+                    /** Max Speakers */
+                    max_speakers?: number | null;
+                    /** Min Speakers */
+                    min_speakers?: number | null;
+                    /** Num Speakers */
+                    num_speakers?: number | null;
+                    /**
+                     * Response Format
+                     * @default json
+                     * @enum {string}
+                     */
+                    response_format?: "json" | "rttm";
+                };
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DiarizationAnswer"];
+                };
+            };
+            /** @description What is wrong, in OpenAI's envelope. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        error?: {
+                            code?: string | null;
+                            message?: string | null;
+                            param?: string | null;
+                            type?: string | null;
+                        };
+                    };
+                };
+            };
+            /** @description What is wrong, in OpenAI's envelope. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        error?: {
+                            code?: string | null;
+                            message?: string | null;
+                            param?: string | null;
+                            type?: string | null;
+                        };
+                    };
+                };
+            };
+        };
+    };
+    speech_v1_audio_speech_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SpeechRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "audio/*": string;
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    transcriptions_v1_audio_transcriptions_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "multipart/form-data": {
+                    /** Format: binary */
+                    file: string;
+                    /** Include */
+                    include?: string[];
+                    /** Keywords */
+                    keywords?: string[];
+                    /** Language */
+                    language?: string | null;
+                    /** Max Speakers */
+                    max_speakers?: number | null;
+                    /** Min Speakers */
+                    min_speakers?: number | null;
+                    /** Model */
+                    model: string;
+                    /** Num Speakers */
+                    num_speakers?: number | null;
+                    /**
+                     * Prompt
+                     * @default
+                     */
+                    prompt?: string;
+                    /**
+                     * Response Format
+                     * @default json
+                     * @enum {string}
+                     */
+                    response_format?: "json" | "text" | "srt" | "verbose_json" | "vtt" | "diarized_json";
+                    /**
+                     * Stream
+                     * @default false
+                     */
+                    stream?: boolean;
+                    /**
+                     * Temperature
+                     * @default 0
+                     */
+                    temperature?: number;
+                    /** Timestamp Granularities */
+                    timestamp_granularities?: ("word" | "segment")[];
+                };
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AudioText"] | components["schemas"]["VerboseText"] | components["schemas"]["DiarizedText"];
+                };
+            };
+            /** @description What is wrong, in OpenAI's envelope. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        error?: {
+                            code?: string | null;
+                            message?: string | null;
+                            param?: string | null;
+                            type?: string | null;
+                        };
+                    };
+                };
+            };
+            /** @description What is wrong, in OpenAI's envelope. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        error?: {
+                            code?: string | null;
+                            message?: string | null;
+                            param?: string | null;
+                            type?: string | null;
+                        };
+                    };
+                };
+            };
+        };
+    };
+    translations_v1_audio_translations_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "multipart/form-data": {
+                    /** Format: binary */
+                    file: string;
+                    /** Include */
+                    include?: string[];
+                    /** Keywords */
+                    keywords?: string[];
+                    /** Language */
+                    language?: string | null;
+                    /** Max Speakers */
+                    max_speakers?: number | null;
+                    /** Min Speakers */
+                    min_speakers?: number | null;
+                    /** Model */
+                    model: string;
+                    /** Num Speakers */
+                    num_speakers?: number | null;
+                    /**
+                     * Prompt
+                     * @default
+                     */
+                    prompt?: string;
+                    /**
+                     * Response Format
+                     * @default json
+                     * @enum {string}
+                     */
+                    response_format?: "json" | "text" | "srt" | "verbose_json" | "vtt" | "diarized_json";
+                    /**
+                     * Stream
+                     * @default false
+                     */
+                    stream?: boolean;
+                    /**
+                     * Temperature
+                     * @default 0
+                     */
+                    temperature?: number;
+                    /** Timestamp Granularities */
+                    timestamp_granularities?: ("word" | "segment")[];
+                };
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AudioText"] | components["schemas"]["VerboseText"];
+                };
+            };
+            /** @description What is wrong, in OpenAI's envelope. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        error?: {
+                            code?: string | null;
+                            message?: string | null;
+                            param?: string | null;
+                            type?: string | null;
+                        };
+                    };
+                };
+            };
+            /** @description What is wrong, in OpenAI's envelope. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        error?: {
+                            code?: string | null;
+                            message?: string | null;
+                            param?: string | null;
+                            type?: string | null;
+                        };
+                    };
+                };
+            };
+        };
+    };
+    voices_v1_audio_voices_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VoiceList"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    models_v1_models_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelList"];
+                };
+            };
+            /** @description What is wrong, in OpenAI's envelope. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        error?: {
+                            code?: string | null;
+                            message?: string | null;
+                            param?: string | null;
+                            type?: string | null;
+                        };
+                    };
+                };
+            };
+            /** @description What is wrong, in OpenAI's envelope. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        error?: {
+                            code?: string | null;
+                            message?: string | null;
+                            param?: string | null;
+                            type?: string | null;
+                        };
+                    };
+                };
+            };
+        };
+    };
+    model_v1_models__model_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                model_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Model"];
+                };
+            };
+            /** @description What is wrong, in OpenAI's envelope. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        error?: {
+                            code?: string | null;
+                            message?: string | null;
+                            param?: string | null;
+                            type?: string | null;
+                        };
+                    };
+                };
+            };
+            /** @description What is wrong, in OpenAI's envelope. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        error?: {
+                            code?: string | null;
+                            message?: string | null;
+                            param?: string | null;
+                            type?: string | null;
+                        };
+                    };
                 };
             };
         };
