@@ -151,7 +151,7 @@ def sped_up(sound: Sound, factor: float) -> Sound:
     ("excite", "dip"),
     [
         (lambda sound, step: np.clip(sound * 10 ** (2.5 * step / 20), -1, 1), 0.0),
-        (lambda sound, step: sped_up(sound, 1 + 0.08 * step), 0.05),
+        (lambda sound, step: sped_up(sound, 1 + 0.08 * step), 0.1),
     ],
     ids=["louder", "higher and faster"],
 )
