@@ -5,8 +5,8 @@
 
 Every reader is enrolled with three clean utterances; the others are trials of 1 to 10 s of speech, clean, over the
 telephone and in noise at 10 dB, against every reader. EER, and at the engine's default threshold the strangers accepted
-and the readers recognised. With `--resemblyzer` the same trials go to that package (Apache-2.0,
-GE2E d-vectors). Then live labels: utterances of 2 to 5 readers as they come, before and after they were looked at again.
+and the readers recognised. With `--resemblyzer` the same trials go to that package (Apache-2.0, GE2E d-vectors). Then
+live labels: utterances of 2 to 5 readers as they come, before and after they were looked at again.
 """
 
 from __future__ import annotations
