@@ -5,7 +5,7 @@
 
 Every reader is enrolled with three clean utterances; the others are trials of 1 to 10 s of speech, clean, over the
 telephone and in noise at 10 dB, against every reader. EER, and at the engine's default threshold the strangers accepted
-and the readers recognised. The same trials go to Resemblyzer (Apache-2.0, GE2E d-vectors) where it is installed. Then
+and the readers recognised. With `--resemblyzer` the same trials go to that package (Apache-2.0, GE2E d-vectors). Then
 live labels: utterances of 2 to 5 readers as they come, before and after they were looked at again.
 """
 
@@ -49,11 +49,9 @@ def ours() -> Encode:
     return mean_of_pieces
 
 
-def resemblyzers() -> Encode | None:
-    try:
-        from resemblyzer import VoiceEncoder, preprocess_wav
-    except ImportError:
-        return None
+def resemblyzers() -> Encode:
+    from resemblyzer import VoiceEncoder, preprocess_wav
+
     encoder = VoiceEncoder("cpu", verbose=False)
     return lambda sound: unit(encoder.embed_utterance(preprocess_wav(sound, source_sr=RATE_HZ)))
 
@@ -151,8 +149,9 @@ def main() -> None:
     parser.add_argument("--speech", type=Path, required=True)
     parser.add_argument("--trials", type=int, default=7, help="utterances of each reader that are tried")
     parser.add_argument("--seconds", type=int, nargs="+", default=SECONDS)
+    parser.add_argument("--resemblyzer", action="store_true", help="beside the package Resemblyzer")
     args = parser.parse_args()
-    by_speaker, encode, peer = utterances(args.speech), ours(), resemblyzers()
+    by_speaker, encode, peer = utterances(args.speech), ours(), resemblyzers() if args.resemblyzer else None
     scores = trials(encode, by_speaker, args.trials, args.seconds)
     figures = told("Resemblyzer", scores, trials(peer, by_speaker, args.trials, args.seconds) if peer else None)
     strangers = np.concatenate([pair[1] for (_, seconds), pair in scores.items() if seconds >= CAMPPLUS.least_s])
