@@ -70,9 +70,17 @@ class Room:
             session, token = await self._new(owner, start)
         else:
             session, token = await self._resumed(owner, start.resume_token), start.resume_token
-        if session.outbox is not None:
-            session.outbox.taken_over()
-        session.outbox = outbox
+        async with session.busy:  # what is being saved for another connection is counted, what comes later is not
+            if session.outbox is not None:
+                session.outbox.taken_over()
+            session.outbox = outbox
+            session.forget_rest()
+            self._greet(session, start, token)
+        if start.resume_token is not None:
+            await self._again(session, start.last_seq)
+        return session
+
+    def _greet(self, session: Session, start: Start, token: str) -> None:
         session.seq = max(session.seq, start.last_seq)
         session.tell(
             Ready(
@@ -81,9 +89,6 @@ class Room:
                 sample_rate_hz=session.rate_hz, channels=session.count, partials=not session.redacts,
             )
         )  # fmt: skip
-        if start.resume_token is not None:
-            await self._again(session, start.last_seq)
-        return session
 
     async def _new(self, owner: str, start: Start) -> tuple[Session, str]:
         secret = secrets.token_urlsafe(24)
@@ -132,24 +137,34 @@ class Room:
                     final = Final.of(Segment.model_validate(value), number, session.voices.name_of(value["speaker"]))
                     session.outbox.put(final.model_copy(update={"seq": each["seq"] + at}))
 
-    def leave(self, session: Session, outbox: Outbox) -> None:
-        """The client is gone; what it sent is worked on all the same."""
+    async def leave(self, session: Session, outbox: Outbox) -> None:
+        """The client is gone; what it sent is kept and worked on all the same."""
+        if session.outbox is not outbox:
+            return
+        with suppress(ProductError):
+            if piece := session.rest():
+                await self._save(session, outbox, piece)
         if session.outbox is outbox:
             session.outbox = None
             session.left_at = asyncio.get_running_loop().time()
 
     # -- sound
 
-    async def hear(self, session: Session, data: bytes) -> None:
+    async def hear(self, session: Session, outbox: Outbox, data: bytes) -> None:
         """Raises NotFound where the recording was deleted meanwhile, Conflict after its end."""
         if session.stopping:
             raise Conflict("The recording was stopped; what came after that was not kept.")
+        if session.outbox is not outbox:
+            raise Conflict("This stream goes on over another connection.")
         piece = session.take(data)
         if piece:
-            await self._save(session, piece)
+            await self._save(session, outbox, piece)
 
-    async def _save(self, session: Session, piece: bytes) -> None:
+    async def _save(self, session: Session, outbox: Outbox | None, piece: bytes) -> None:
+        """On the disk, acknowledged, listened to. Nothing of a connection that was sent away meanwhile."""
         async with session.busy:
+            if session.outbox is not outbox:
+                return
             await asyncio.to_thread(session.journal.append, piece)
             session.tell(Ack(audio_ms=session.audio_ms))
             ended = await asyncio.to_thread(session.hear, piece)
@@ -171,7 +186,7 @@ class Room:
 
     async def flush(self, session: Session) -> None:
         if piece := session.rest():
-            await self._save(session, piece)
+            await self._save(session, session.outbox, piece)
         async with session.busy:
             await self._queue(session, session.flush())
             session.tell_voices()

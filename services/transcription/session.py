@@ -124,6 +124,10 @@ class Session:
         del self._pending[:whole]
         return piece
 
+    def forget_rest(self) -> None:
+        """What was not saved is not acknowledged either, so a client that comes back sends it again."""
+        self._pending.clear()
+
     def hear(self, piece: bytes) -> list[Ended]:
         """Blocking. The utterances that ended in this piece."""
         samples = self._resampler.feed(np.frombuffer(piece, dtype=np.int16).reshape(-1, self.count))

@@ -73,7 +73,7 @@ async def _hear(socket: WebSocket, room: Room, owner: str, outbox: Outbox) -> in
         return 1000
     finally:
         if session is not None:
-            room.leave(session, outbox)
+            await asyncio.shield(room.leave(session, outbox))
 
 
 async def _start(socket: WebSocket) -> Start:
@@ -90,7 +90,7 @@ async def _conversation(socket: WebSocket, room: Room, session: Session, outbox:
     while True:
         message = await _message(socket)
         if message.get("bytes") is not None:
-            await room.hear(session, message["bytes"])
+            await room.hear(session, outbox, message["bytes"])
             continue
         try:
             said = _said(message.get("text"))
