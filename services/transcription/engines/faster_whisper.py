@@ -8,7 +8,7 @@ from typing import Any
 from faster_whisper import WhisperModel
 from faster_whisper.vad import VadOptions, get_speech_timestamps
 
-from services.transcription.engines import Capabilities, Heard, Sound
+from services.transcription.engines import Capabilities, Heard, Sound, require_language, require_sound
 from services.transcription.settings import Settings
 from shared.errors import ModelNotReady
 from shared.schemas.ids import new_id
@@ -52,6 +52,8 @@ class FasterWhisper:
         self._model.model.load_model()
 
     def transcribe(self, sound: Sound, *, language: str | None = None, hotwords: str | None = None) -> Heard:
+        require_sound(sound)
+        require_language(self.capabilities, language)
         found, info = self._model.transcribe(
             sound,
             language=language or (None if self.capabilities.detects_language else "en"),
