@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,10 @@ def restored(kind: Any, models_dir: Path, name: str) -> Any:
     if len(files) > 1:
         raise ModelNotReady(f"{path} holds {len(files)} .nemo files; name one of them, as {name}/{files[0].name}.")
     if files:
-        return kind.restore_from(str(files[0]), map_location=where)
+        try:
+            return kind.restore_from(str(files[0]), map_location=where)
+        except (OSError, EOFError, tarfile.TarError, RuntimeError) as error:
+            raise ModelNotReady(f"{files[0]} is damaged or no model of NeMo's; fetch it again.") from error
     if in_hub_cache(name):
         return kind.from_pretrained(name, map_location=where)
     raise ModelNotReady(
@@ -64,8 +68,10 @@ def restored(kind: Any, models_dir: Path, name: str) -> Any:
 def in_hub_cache(name: str) -> bool:
     """Whether `owner/model` was fetched earlier, with the file that NeMo asks for."""
     from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
 
     owner, _, model = name.partition("/")
-    if not owner or not model or "/" in model:
+    try:
+        return bool(owner and model) and isinstance(try_to_load_from_cache(name, f"{model}.nemo"), str)
+    except HFValidationError:
         return False
-    return isinstance(try_to_load_from_cache(name, f"{model}.nemo"), str)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,10 +11,10 @@ import pytest
 
 pytest.importorskip("faster_whisper", reason="the detector of speech comes with faster-whisper (extra `cpu`)")
 
-from services.transcription.engines.nemo import in_order, segments_of, words_of  # noqa: E402
-from services.transcription.engines.pieces import RATE_HZ, pauses, quietest, spoken  # noqa: E402
-from shared.schemas.transcription import Word  # noqa: E402
-from tests.unit.transcription.test_engines import synthetic_sound  # noqa: E402
+from services.transcription.engines.nemo import in_order, segments_of, words_of
+from services.transcription.engines.pieces import RATE_HZ, pauses, quietest, spoken
+from shared.schemas.transcription import Word
+from tests.unit.transcription.test_engines import synthetic_sound
 
 WORDS = ["alpha", "delta", "echo", "november", "golf", "hotel", "mike", "lima"] * 5
 
@@ -36,7 +37,7 @@ def test_pieces_are_short_enough_and_hold_all_speech(most_s: float) -> None:
 def test_cuts_lie_between_words() -> None:
     sound = synthetic_sound("adam", WORDS)
     pieces = spoken(sound, 5.0)
-    inner = [end for (_, end), (begin, _) in zip(pieces, pieces[1:], strict=False) if end == begin]
+    inner = [end for (_, end), (begin, _) in pairwise(pieces) if end == begin]
     assert len(inner) >= 4
     for at in inner:
         assert np.abs(sound[at - RATE_HZ // 50 : at + RATE_HZ // 50]).max() < 0.01
