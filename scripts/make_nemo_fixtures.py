@@ -18,7 +18,7 @@ import subprocess
 import tempfile
 import time
 import wave
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from io import BytesIO
 from itertools import chain
 from pathlib import Path
@@ -69,7 +69,7 @@ Clips = dict[tuple[str, str], Sound]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--steps", type=int, default=220)
+    parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--what", choices=("all", "voices", "speech"), default="all")
     asked = parser.parse_args()
     torch.set_num_threads(1)
@@ -208,7 +208,10 @@ def speech_config(tokenizer: Path, durations: list[int]) -> DictConfig:
 
 
 def train_speech(model: Any, clips: Clips, durations: list[int], steps: int, path: Path) -> None:
-    def data() -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """Beside the text, a layer that is not kept says the word of each frame, or the encoder learns it late."""
+    beside = torch.nn.Linear(SIZE, len(WORDS) + 1)
+
+    def data() -> Iterator[tuple[torch.Tensor, ...]]:
         while True:
             texts = [random.choices(WORDS, k=random.randint(1, 5)) for _ in range(8)]
             made = [sentence(clips, random.choice(list(VOICES)), words) for words in texts]
@@ -220,18 +223,36 @@ def train_speech(model: Any, clips: Clips, durations: list[int], steps: int, pat
                 torch.nn.utils.rnn.pad_sequence(flat, batch_first=True),
                 torch.tensor([len(each) for each in flat]),
                 torch.nn.utils.rnn.pad_sequence(when, batch_first=True),
+                frame_words(texts, [spans for _, spans in made]),
             )
 
     def step(
-        sounds: torch.Tensor, lengths: torch.Tensor, targets: torch.Tensor, sizes: torch.Tensor, when: torch.Tensor
+        sounds: torch.Tensor,
+        lengths: torch.Tensor,
+        targets: torch.Tensor,
+        sizes: torch.Tensor,
+        when: torch.Tensor,
+        word: torch.Tensor,
     ) -> torch.Tensor:
         encoded, frames = model.forward(input_signal=sounds, input_signal_length=lengths)
+        encoded = encoded.transpose(1, 2)
         predicted, _, _ = model.decoder(targets=targets, target_length=sizes)
-        scores = model.joint.joint(encoded.transpose(1, 2), predicted.transpose(1, 2))
-        return aligned_loss(scores, targets, frames, sizes, when, durations)
+        scores = model.joint.joint(encoded, predicted.transpose(1, 2))
+        by_frame = F.cross_entropy(beside(encoded).transpose(1, 2), word[:, : encoded.shape[1]], ignore_index=-1)
+        return aligned_loss(scores, targets, frames, sizes, when, durations) + by_frame
 
-    train(model, step, data(), steps, path.stem)
+    train(model, step, data(), steps, path.stem, list(beside.parameters()))
     model.save_to(str(path))
+
+
+def frame_words(texts: list[list[str]], spans: list[list[tuple[int, int]]]) -> torch.Tensor:
+    """int [batch, frames]: the number of the word, behind the last one for a pause, -1 behind the end."""
+    found = torch.full((len(texts), max(each[-1][1] for each in spans) // FRAME + 20), -1)
+    for row, (words, each) in enumerate(zip(texts, spans, strict=True)):
+        found[row, : each[-1][1] // FRAME + 1] = len(WORDS)
+        for word, (begin, end) in zip(words, each, strict=True):
+            found[row, begin // FRAME : end // FRAME + 1] = WORDS.index(word)
+    return found
 
 
 def emissions(tokens: list[list[int]], spans: list[tuple[int, int]]) -> torch.Tensor:
@@ -281,9 +302,12 @@ def aligned_loss(
     return loss + F.cross_entropy(scores[..., blank + 1 :][near], ahead.expand(batch, times, width)[near])
 
 
-def train(model: Any, step: Callable[..., torch.Tensor], data: Iterator[Any], steps: int, name: str) -> None:
+def train(
+    model: Any, step: Callable[..., torch.Tensor], data: Iterator[Any], steps: int, name: str, more: Sequence[Any] = ()
+) -> None:
+    """`more`: weights that learn along and are not kept."""
     model.train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=1e-3)
+    optimizer = torch.optim.AdamW([*model.parameters(), *more], lr=2e-3, weight_decay=1e-3)
     rate = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda n: min(1.0, n / 20) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * n / steps)))
     )

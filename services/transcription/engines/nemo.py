@@ -67,14 +67,14 @@ class Nemo:
 def _set_decoding(model: Any) -> None:
     """Word times and confidence, and no captured graphs: these live outside the module and would replay addresses that
     were given away meanwhile."""
-    from omegaconf import open_dict
+    from omegaconf import OmegaConf, open_dict
 
     decoding = model.cfg.decoding
     with open_dict(decoding):
         decoding.compute_timestamps = True
         decoding.confidence_cfg = CONFIDENCE
         decoding.strategy = "greedy_batch"
-        decoding.greedy = (decoding.get("greedy") or {}) | {"use_cuda_graph_decoder": False}
+        decoding.greedy = OmegaConf.merge(decoding.get("greedy") or {}, {"use_cuda_graph_decoder": False})
     model.change_decoding_strategy(decoding, verbose=False)
 
 
