@@ -7,7 +7,7 @@ STATIC := services/api_gateway/static
 WEB_SOURCES := $(shell find frontend/src frontend/public -type f 2>/dev/null | sed 's/ /\\ /g') $(wildcard frontend/*.json frontend/*.ts frontend/index.html)
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev web up down status doctor demo test check bench clean
+.PHONY: help install dev web up down status doctor demo test test-torch test-nemo check bench clean
 
 help: ## List what there is to do
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
