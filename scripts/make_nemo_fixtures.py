@@ -213,7 +213,7 @@ def train_speech(model: Any, clips: Clips, durations: list[int], steps: int, pat
 
     def data() -> Iterator[tuple[torch.Tensor, ...]]:
         while True:
-            texts = [random.choices(WORDS, k=random.randint(1, 5)) for _ in range(8)]
+            texts = [random.choices(WORDS, k=random.randint(1, 8)) for _ in range(8)]
             made = [sentence(clips, random.choice(list(VOICES)), words) for words in texts]
             tokens = [[model.tokenizer.text_to_ids(word) for word in words] for words in texts]
             flat = [torch.tensor(list(chain.from_iterable(each))) for each in tokens]

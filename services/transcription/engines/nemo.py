@@ -60,7 +60,7 @@ class Nemo:
         if not pieces:
             return []
         heard = [sound[begin:end] for begin, end in pieces]
-        found = self._model.module.transcribe(heard, batch_size=self._batch_size, return_hypotheses=True, verbose=False)
+        found = self._model.module.transcribe(heard, batch_size=self._batch_size, timestamps=True, verbose=False)
         return list(found)
 
 
