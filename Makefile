@@ -7,7 +7,7 @@ STATIC := services/api_gateway/static
 WEB_SOURCES := $(shell find frontend/src frontend/public -type f 2>/dev/null | sed 's/ /\\ /g') $(wildcard frontend/*.json frontend/*.ts frontend/index.html)
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev web up down status doctor demo test check bench clean
+.PHONY: help install dev web up down status doctor demo test test-torch test-nemo check bench clean
 
 help: ## List what there is to do
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -70,6 +70,16 @@ $(VENV)-torch/.done:
 	@$(VENV)-torch/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 numpy pytest pytest-asyncio pytest-timeout
 	@touch $@
 
+test-nemo: $(VENV)-nemo/.done ## The tests that need NVIDIA NeMo, in an environment of their own; offline once it is installed
+	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(VENV)-nemo/bin/python -m pytest -q --noconftest -p no:cacheprovider -m nemo tests/unit/transcription/test_engines.py tests/unit/transcription/test_nemo.py
+
+$(VENV)-nemo/.done: requirements/nemo.in
+	@echo "==> installing PyTorch and NVIDIA NeMo (2.3 GB on the disk, about five minutes)"
+	@$(PYTHON) -m venv $(VENV)-nemo
+	@$(VENV)-nemo/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	@$(VENV)-nemo/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/nemo.in
+	@touch $@
+
 check: dev ## Lint, types, import rules, generated files
 	@scripts/check
 
@@ -77,4 +87,4 @@ bench: dev ## Measure; results go to docs/benchmarks
 	@scripts/bench/run
 
 clean: ## Remove what was built; data and models stay
-	@rm -rf $(VENV) $(VENV)-torch $(STATIC) frontend/node_modules frontend/dist build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@rm -rf $(VENV) $(VENV)-torch $(VENV)-nemo $(STATIC) frontend/node_modules frontend/dist build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -31,6 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 PLAIN = (
     "PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES",
+    "HF_HOME", "HF_HUB_CACHE",
 )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from services.transcription.calls import Calls
-from services.transcription.engines import BUILTIN, DIARIZERS, Diarizer
+from services.transcription.engines import BUILTIN, DIARIZERS, Diarizer, Sound, titanet
 from services.transcription.engines.served import Speech
 from services.transcription.enrolment import Enrolments
 from services.transcription.listening import Listening
@@ -81,7 +81,8 @@ def create_app(settings: Settings | None = None, *, diarizer: Diarizer | None = 
             app.state.checks["model"] = partial(_model_answers, studio.pipeline)
             handlers = {TRANSCRIBE: studio.pipeline.run}
             worker = TaskWorker(client, handlers, new_id("asr"), concurrency=settings.parallel, holder=holder)
-            apart = partial(_diarizer, settings, diarizer)
+            encode = partial(_encoded, studio.pipeline, asyncio.get_running_loop())
+            apart = partial(_diarizer, settings, diarizer, encode)
             room: Room = app.state.room
             work = _work(studio.pipeline, ears, worker, apart)
             async with background(holder.run(), work, studio.tidy(), room.run(), room.tidy()):
@@ -99,8 +100,11 @@ def _child(settings: Settings) -> ModelChild:
 
 def budget_bytes(settings: Settings) -> int:
     """What the model is taken to need until it is measured: its weights, its work and its runtime."""
-    path = settings.models_dir / settings.transcription_model
-    files = path.rglob("*") if path.is_dir() else [path]
+    names = [settings.transcription_model]
+    if settings.speaker_encoder == "titanet":
+        names.append(settings.titanet_model)
+    paths = [settings.models_dir / name for name in names]
+    files = [file for path in paths for file in (path.rglob("*") if path.is_dir() else [path])]
     weights = sum(each.stat().st_size for each in files if each.is_file())
     return int(weights * 1.5) + 512 * 1024**2
 
@@ -126,12 +130,21 @@ async def _studio(settings: Settings, app: FastAPI, stack: AsyncExitStack, engin
     return studio
 
 
-def _diarizer(settings: Settings, given: Diarizer | None) -> Diarizer | None:
+def _encoded(pipeline: Pipeline, loop: asyncio.AbstractEventLoop, sound: Sound) -> Sound:
+    """Blocking, in the diarizer's thread: the vector of a voice by the model's own process."""
+    return asyncio.run_coroutine_threadsafe(pipeline.encode(sound), loop).result()
+
+
+def _diarizer(settings: Settings, given: Diarizer | None, encode: Callable[[Sound], Sound]) -> Diarizer | None:
     """None where there is none: a transcript under one speaker, which says so, is better than no transcript."""
     if given is not None or settings.diarizer == "none":
         return given
     try:
-        made: Diarizer = engines.load("diarizer", DIARIZERS, settings.diarizer)(settings)
+        kind = engines.load("diarizer", DIARIZERS, settings.diarizer)
+        made: Diarizer = kind(settings)
+        if settings.speaker_encoder == "titanet":
+            made = kind(settings, encode, titanet.THRESHOLDS)
+            made.model = settings.titanet_model  # voices of two encoders have nothing in common
     except ModelNotReady as error:
         log.warning(error.detail)
     except Exception as error:  # whatever a runtime raises over its weights

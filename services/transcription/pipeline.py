@@ -166,6 +166,13 @@ class Pipeline:
         """Of a stretch in which one person talks; None where nobody can tell."""
         return await asyncio.to_thread(self._diarizer.voice, sound) if self._diarizer is not None else None
 
+    async def encode(self, sound: Sound) -> Sound:
+        """The vector of a voice, where the model's process computes it; waits while others go first."""
+        while True:
+            await self._holder.turn_comes()
+            with suppress(Preempted):
+                return await self._in_turn(partial(self.engine.voice, sound))
+
     # -- the task
 
     async def _in_turn(self, work: Callable[[], Awaitable[Result]]) -> Result:

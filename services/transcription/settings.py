@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import AliasChoices, Field
 from pydantic_settings import SettingsConfigDict
 
@@ -23,12 +25,24 @@ class Settings(ServiceSettings):
     """What tells the speakers of one channel apart: onnx_speakers, or none."""
     speaker_model: str = Field("pyannote-campplus", validation_alias=AliasChoices("SPEAKER_MODEL", "speaker_model"))
     """Folder of the speaker weights below MODELS_DIR; where it is absent, one speaker per channel is assumed."""
+    speaker_encoder: Literal["campplus", "titanet"] = "campplus"
+    """What makes a vector of a voice: campplus (ONNX, on CPU), or titanet (extra `nemo`), beside the speech model
+    and on its device. Voices enrolled with one mean nothing to the other."""
+    titanet_model: str = "speakerverification_en_titanet_large"
+    """TitaNet's `.nemo` file or its folder below MODELS_DIR, or its name in the local hub cache."""
     device: str = "cpu"
     """Where the speech model runs: cpu or cuda."""
     compute_type: str = "int8"
     """Arithmetic of faster-whisper: int8 on CPU, float16 on GPU."""
     threads: int = 2
     """CPU threads of the speech model."""
+    nemo_chunk_s: float = Field(default=30.0, ge=4.0)
+    """Longest piece that NeMo hears at once, in seconds; longer speech is cut at its quietest points. Memory grows with
+    its square where a model attends to all of it, as Parakeet does."""
+    nemo_batch_size: int = Field(default=8, ge=1)
+    """Pieces that NeMo hears together."""
+    nemo_dtype: Literal["fp32", "fp16", "bf16"] = "fp32"
+    """Numbers that NeMo computes with: fp32 anywhere, bf16 or fp16 on a GPU for half the memory."""
     beam_size: int = 5
     """Width of the search: 1 is greedy, a third faster and, with the smallest model, 3.5 points worse in words."""
     chunk_s: float = 30.0

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.errors import Invalid
 from shared.schemas.transcription import Segment
 
 Sound = NDArray[np.float32]
@@ -46,8 +47,9 @@ class Heard:
 
 
 class SpeechEngine(Protocol):
-    """Blocking; lives in the model's process. Answers no segment where nobody speaks.
+    """Blocking; lives in the model's process. Answers no segment where nobody speaks, in order of time otherwise.
 
+    Raises Invalid for what is no `Sound`, and for a language that is not among its capabilities.
     It may have `park()` and `wake()`, which let go of the device's memory and take it again with the weights kept on
     the host; one without them is dropped and made anew.
     """
@@ -65,6 +67,19 @@ class SpeechEngine(Protocol):
     def pauses(self, sound: Sound) -> list[tuple[float, float]]:
         """Stretches without speech, in seconds, where the sound may be cut."""
         ...
+
+
+def require_sound(sound: Sound) -> None:
+    """Raises Invalid for anything but float32 [n]: a model would answer wrong text without a word of warning."""
+    if sound.dtype != np.float32 or sound.ndim != 1:
+        raise Invalid(f"Sound must be float32 [n], mono; this is {sound.dtype} {list(sound.shape)}. Convert it first.")
+
+
+def require_language(able: Capabilities, language: str | None) -> None:
+    """Raises Invalid where the model does not know it; None is always right."""
+    if language is not None and language not in able.languages:
+        known = ", ".join(sorted(able.languages)[:20])
+        raise Invalid(f"The model {able.model} understands {known} only, not {language!r}; choose another model.")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from services.transcription.engines import Capabilities, Heard, Sound
+from services.transcription.engines import Capabilities, Heard, Sound, require_language, require_sound
 from shared.schemas.ids import new_id
 from shared.schemas.transcription import Segment, Word
 
@@ -22,6 +22,8 @@ class FakeSpeech:
         self.capabilities = Capabilities("fake", frozenset({"en"}), word_timestamps=True)
 
     def transcribe(self, sound: Sound, *, language: str | None = None, hotwords: str | None = None) -> Heard:
+        require_sound(sound)
+        require_language(self.capabilities, language)
         seconds = int(len(sound) / RATE_HZ)
         words = [
             Word(word=f"word{at}", start_s=at, end_s=at + 0.8, confidence=0.9)

@@ -15,7 +15,7 @@ from faster_whisper import WhisperModel
 from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.vad import VadOptions, get_speech_timestamps, get_vad_model
 
-from services.transcription.engines import Capabilities, Heard, Sound
+from services.transcription.engines import Capabilities, Heard, Sound, require_language, require_sound
 from services.transcription.settings import Settings
 from shared.errors import ModelNotReady
 from shared.schemas.ids import new_id
@@ -80,6 +80,8 @@ class FasterWhisper:
     def transcribe(
         self, sound: Sound, *, language: str | None = None, hotwords: str | None = None, translate: bool = False
     ) -> Heard:
+        require_sound(sound)
+        require_language(self.capabilities, language)
         found, info = self._model.transcribe(
             sound,
             language=language or (None if self.capabilities.detects_language else "en"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import TypeAdapter
 
 from services.transcription.engines import BUILTIN, Capabilities, Heard, Sound, SpeechEngine
@@ -26,8 +28,31 @@ def open_speech(settings: Any) -> dict[str, Any]:
         "guess": engine.guess,
         "pauses": engine.pauses,
     }
-    parks = {name: getattr(engine, name) for name in ("park", "wake") if hasattr(engine, name)}
-    return calls | parks
+    if settings.speaker_encoder != "titanet":
+        return calls | _parks([engine])
+    from services.transcription.engines.titanet import TitaNet
+
+    voices = TitaNet(settings)
+    return calls | {"voice": lambda sound: voices.vector(sound).tolist()} | _parks([engine, voices])
+
+
+def _parks(models: list[Any]) -> dict[str, Callable[[], None]]:
+    """`park` and `wake` for all, where each has them; else all are dropped and made anew."""
+
+    def park() -> None:
+        for each in models:
+            each.park()
+
+    def wake() -> None:
+        """All or, where one does not fit, none."""
+        try:
+            for each in models:
+                each.wake()
+        except BaseException:
+            park()
+            raise
+
+    return {"park": park, "wake": wake} if all(hasattr(each, "park") for each in models) else {}
 
 
 class Speech:
@@ -58,6 +83,10 @@ class Speech:
 
     async def guess(self, sound: Sound, *, language: str | None = None) -> str:
         return str(await self._child.call("guess", samples=("sound", sound), language=language))
+
+    async def voice(self, sound: Sound) -> Sound:
+        """float32 [dimensions] of length 1, of a stretch in which one person talks; where the settings say titanet."""
+        return np.asarray(await self._child.call("voice", samples=("sound", sound)), dtype=np.float32)
 
     async def pauses(self, sound: Sound) -> list[tuple[float, float]]:
         return [(start, end) for start, end in await self._child.call("pauses", samples=("sound", sound))]
