@@ -319,3 +319,40 @@ def test_a_deleted_account_leaves_nothing(house: House) -> None:
             assert gateway.delete(f"/transcription/owner/{owner}").status_code == 204
         assert not (house.folder / "blobs" / owner).exists()
         assert not house.sql("SELECT 1 FROM recording WHERE owner = $1", owner)
+
+
+def test_a_failed_late_stage_keeps_the_transcript_and_is_done_again_alone(house: House) -> None:
+    with house.client() as gus, house.client(gus.auth._user.user_id, "gpu-coordinator") as jobs:  # type: ignore[union-attr]
+        house.kill("emotion")
+        try:
+            accepted = upload(gus, JFK, wait_s=0).json()
+            found = finished(gus, accepted["transcript_id"], 90)
+            assert found["status"] == "completed" and "country" in found["text"], "nobody waits for the emotions"
+            assert "emotion_unavailable" in [each["code"] for each in found["warnings"]]
+            assert not any(each["emotion"] for each in found["segments"])
+            ids, revision = [each["segment_id"] for each in found["segments"]], found["revision"]
+            edited = gus.patch(
+                f"/transcription/{accepted['transcript_id']}/segments/{ids[0]}", json={"text": "My own words."}
+            )
+            assert edited.status_code == 200
+        finally:
+            house.start("emotion")
+        deadline = time.monotonic() + 120
+        while (job := jobs.get(f"/jobs/{accepted['job_id']}").json())["state"] != "succeeded":
+            assert time.monotonic() < deadline, job
+            if job["state"] in ("failed", "dead"):
+                jobs.post(f"/jobs/{accepted['job_id']}/retry")
+            time.sleep(0.3)
+        again = gus.get(f"/transcription/{accepted['transcript_id']}").json()
+        assert [each["code"] for each in again["warnings"]] == ["dual_mono_detected"]
+        assert all(each["emotion"] for each in again["segments"])
+        assert [each["segment_id"] for each in again["segments"]] == ids and again["revision"] > revision
+        assert again["segments"][0]["text"] == "My own words.", "what a user wrote meanwhile stays"
+        assert house.sql("SELECT 1 FROM recording_part WHERE recording_id = $1", accepted["transcript_id"]) == []
+
+
+def test_what_is_secret_is_taken_out_before_anybody_can_read_it(house: House) -> None:
+    with house.client() as hana:
+        done = upload(hana, JFK, redact="email,phone,card").json()
+        assert "country" in done["text"] and "audio_not_redacted" in [each["code"] for each in done["warnings"]]
+        assert upload(hana, JFK, redact="names").json()["errors"][0]["pointer"] == "/redact"

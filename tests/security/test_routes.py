@@ -124,6 +124,10 @@ def belongings(user_a: httpx.Client) -> dict[str, str]:
     into = io.BytesIO()
     soundfile.write(into, np.stack([voice, np.roll(voice, len(voice) // 2)], axis=1), 16_000, format="WAV")
     call = user_a.post("/api/v1/transcribe", files={"audio": into.getvalue()}, params={"wait_s": 0}).json()
+    with (AUDIO / "jfk.flac").open("rb") as file:
+        fields = {"speaker_id": "voice_of_a"}
+        user_a.post("/transcription/enroll-speaker", files={"audio_file": file}, data=fields).raise_for_status()
+    renamed = user_a.patch("/transcription/speakers/voice_of_a", json={"name": "A voice"}).json()
     chat = user_a.post("/gemma/chat", json={"message": "What do I own?", "max_tokens": 1}).json()
     return {
         "transcript_id": accepted["transcript_id"],
@@ -134,6 +138,8 @@ def belongings(user_a: httpx.Client) -> dict[str, str]:
         "message_id": chat["message_id"],
         "segment_id": new_id("seg"),
         "revision": "1",
+        "speaker_id": "voice_of_a",
+        "undo_id": renamed["undo_id"],
         "token_id": user_a.post("/auth/tokens", json={"name": "x", "scopes": ["memory"]}).json()["id"],
     }
 
@@ -145,6 +151,8 @@ SEGMENT = "/transcription/{transcript_id}/segments/{segment_id}"
 BODIES = {
     "/rag/memory/{memory_id}": {"content": "x"},
     SEGMENT: {"text": "x"},
+    "/transcription/speakers/{speaker_id}": {"name": "x"},
+    "/transcription/{transcript_id}/speakers": {"speakers": [{"label": "SPEAKER_00", "name": "x"}]},
     f"{SEGMENT}/split": {"at_word": 1},
     f"{SEGMENT}/merge": {},
     "/transcription/{transcript_id}/revert": {"revision": 1},

@@ -56,6 +56,6 @@ async def test_it_waits_until_both_have_ended() -> None:
     queue: Any = SlowQueue()
     rows: Any = Rows()
     nothing: Any = None
-    studio = Studio(Settings(), rows, nothing, nothing, queue, nothing, nothing)
+    studio = Studio(Settings(), rows, nothing, nothing, queue, nothing, nothing, nothing)
     found = await studio.wait(Principal("usr_1"), "rec_1", 10)
     assert (found.status, found.error_code, queue.looks) == ("failed", "audio_unreadable", 3)
