@@ -307,8 +307,8 @@ class Room:
     async def _words(self, session: Session, ended: Ended) -> None:
         sound = await asyncio.to_thread(session.sound, ended.channel, ended.at)
         options = session.recording.options
-        heard = await self._pipeline.hear(
-            sound, language=options.get("language"), hotwords=options.get("hotwords"), most_s=TURN_S
+        heard = await self._pipeline.utterance(
+            sound, language=session.language, hotwords=options.get("hotwords"), most_s=TURN_S
         )
         session.language = session.language or (heard.language if heard.segments else None)
         voice = await self._voice(session, sound) if heard.segments else None

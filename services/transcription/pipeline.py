@@ -153,6 +153,11 @@ class Pipeline:
         async with self._holder.use(most_s=most_s):
             return await self.engine.transcribe(sound, language=language, hotwords=hotwords)
 
+    async def utterance(self, sound: Sound, *, language: str | None, hotwords: str | None, most_s: float) -> Heard:
+        """What was said in one utterance of a live stream. Raises ModelNotReady."""
+        async with self._holder.use(most_s=most_s):
+            return await self.engine.utterance(sound, language=language, hotwords=hotwords)
+
     async def clip(self, sound: Sound) -> tuple[Heard, str]:
         """What was said in a short clip, and by which model. Raises ModelNotReady."""
         return await self.hear(sound), self.engine.capabilities.model

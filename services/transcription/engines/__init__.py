@@ -60,6 +60,10 @@ class SpeechEngine(Protocol):
 
     def transcribe(self, sound: Sound, *, language: str | None = None, hotwords: str | None = None) -> Heard: ...
 
+    def utterance(self, sound: Sound, *, language: str | None = None, hotwords: str | None = None) -> Heard:
+        """What was said in one utterance of a live stream, at most 30 s; may give up a little accuracy for speed."""
+        ...
+
     def guess(self, sound: Sound, *, language: str | None = None) -> str:
         """A first idea of up to 30 s of speech that is still going on; quick, and may be worse than `transcribe`."""
         ...

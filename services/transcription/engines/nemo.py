@@ -53,6 +53,9 @@ class Nemo:
         ]
         return Heard(segments_of(in_order(words)), "en")
 
+    def utterance(self, sound: Sound, *, language: str | None = None, hotwords: str | None = None) -> Heard:
+        return self.transcribe(sound, language=language, hotwords=hotwords)
+
     def guess(self, sound: Sound, *, language: str | None = None) -> str:
         return " ".join(each.text for each in self.transcribe(sound, language=language).segments)
 

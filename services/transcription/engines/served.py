@@ -25,6 +25,7 @@ def open_speech(settings: Any) -> dict[str, Any]:
     calls = {
         "facts": lambda: engine.capabilities,
         "transcribe": engine.transcribe,
+        "utterance": engine.utterance,
         "guess": engine.guess,
         "pauses": engine.pauses,
     }
@@ -79,6 +80,10 @@ class Speech:
         """`translate` only where the capabilities say so."""
         more = {"translate": True} if translate else {}
         asked = self._child.call("transcribe", samples=("sound", sound), language=language, hotwords=hotwords, **more)
+        return _HEARD.validate_python(await asked)
+
+    async def utterance(self, sound: Sound, *, language: str | None = None, hotwords: str | None = None) -> Heard:
+        asked = self._child.call("utterance", samples=("sound", sound), language=language, hotwords=hotwords)
         return _HEARD.validate_python(await asked)
 
     async def guess(self, sound: Sound, *, language: str | None = None) -> str:
