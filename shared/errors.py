@@ -26,6 +26,7 @@
     - ModelNotReady          503
       . ModelLost            503
       . ModelOutOfMemory     503
+      . ModelFailed          503
     - StorageFailed          503
     - DiskFull               507
   + UpstreamUnavailable      502
@@ -246,6 +247,12 @@ class ModelOutOfMemory(ModelNotReady):
     """The model does not fit into the memory that is free."""
 
     code = "out_of_memory"
+
+
+class ModelFailed(ModelNotReady):
+    """The model could not cope with this; its log says more."""
+
+    code = "model_failed"
 
 
 class StorageFailed(Busy):

@@ -14,8 +14,10 @@ import hmac
 import logging
 import secrets
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from typing import Any, TypeVar
 
 from services.transcription.chunking import moved
 from services.transcription.endpoints import Utterance
@@ -28,19 +30,23 @@ from services.transcription.service import LIVE, Studio
 from services.transcription.session import Ended, Session
 from services.transcription.settings import Settings
 from shared.audio.decode import RATE_HZ
-from shared.errors import Busy, Conflict, NotFound, ProductError
-from shared.schemas.live import Ack, End, Failed, Final, Partial, Ready, Relabelled, Revise, Start, Warned
+from shared.errors import Busy, Conflict, ModelFailed, ModelLost, ModelOutOfMemory, NotFound, ProductError
+from shared.schemas.live import Ack, End, Event, Failed, Final, Partial, Ready, Relabelled, Revise, Start, Warned
 from shared.schemas.transcription import Segment
 from shared.storage.journal import Journals
 
 log = logging.getLogger(__name__)
+Result = TypeVar("Result")
 LOOK_S = 0.8
 """New sound after which an open utterance is looked at again, where there is time."""
 TURN_S = 60.0
 """How long a final waits for the model before its session is told so."""
 LINGER_S = 120.0
 """How long a session without a client stays in memory."""
-HEARD_S = 10.0
+HEARD_S, TIDY_S = 10.0, 5.0
+SETTLE_S = 20.0
+RETURN_S = 60.0
+"""After a start, how long clients of the process before have to come back."""
 REVISE_EVERY = 4
 """Finals after which the speakers so far are compared anew."""
 TRIES = 3
@@ -55,42 +61,73 @@ class Room:
         self._sessions: dict[str, Session] = {}
         self._opening: dict[str, asyncio.Lock] = {}
         self._ending: dict[str, asyncio.Task[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self._bell = asyncio.Event()
+        self._since: float | None = None
+        # Its own threads: what is said must reach the disk whatever else there is to compute.
+        self._hands = ThreadPoolExecutor(max_workers=4, thread_name_prefix="live")
         pipeline.live_first = self.waiting
 
     def waiting(self) -> bool:
         """Somebody who listens waits for words; recordings in the background let them go first."""
         return any(each.ended for each in self._sessions.values())
 
+    async def _by_hand(self, work: Callable[..., Result], *given: Any) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._hands, work, *given)
+
+    async def _whole(self, work: Coroutine[Any, Any, None]) -> None:
+        """To its end, also where whoever asked for it is gone: half a piece saved would be a piece in doubt."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        await asyncio.shield(task)
+
     # -- coming and going
 
     async def open(self, owner: str, start: Start, outbox: Outbox) -> Session:
-        """A new session, or the one of the token; whoever held it before is sent away. Raises NotFound, Invalid."""
+        """A new session, or the one of the token; whoever held it before is sent away.
+
+        Raises NotFound, Invalid, or Busy where the user has too many sessions open.
+        """
         if start.resume_token is None:
             session, token = await self._new(owner, start)
         else:
             session, token = await self._resumed(owner, start.resume_token), start.resume_token
         async with session.busy:  # what is being saved for another connection is counted, what comes later is not
+            finals = await self._recordings.parts(session.recording, "live") if start.resume_token else {}
             if session.outbox is not None:
                 session.outbox.taken_over()
             session.outbox = outbox
             session.forget_rest()
-            self._greet(session, start, token)
-        if start.resume_token is not None:
-            await self._again(session, start.last_seq)
+            self._greet(session, start, token, finals)
         return session
 
-    def _greet(self, session: Session, start: Start, token: str) -> None:
-        session.seq = max(session.seq, start.last_seq)
-        session.tell(
-            Ready(
-                transcript_id=session.recording.recording_id, resume_token=token,
-                resumed=start.resume_token is not None, audio_ms=session.audio_ms,
-                sample_rate_hz=session.rate_hz, channels=session.count, partials=not session.redacts,
-            )
+    def _greet(self, session: Session, start: Start, token: str, finals: Mapping[int, Any]) -> None:
+        """`ready`, and the finals that the client may not have received, under the numbers that they had."""
+        resumed = start.resume_token is not None
+        ready = Ready(
+            transcript_id=session.recording.recording_id, resume_token=token, resumed=resumed,
+            audio_ms=session.audio_ms, sample_rate_hz=session.rate_hz, channels=session.count,
+            partials=not session.redacts,
         )  # fmt: skip
+        if not resumed or session.outbox is None:
+            session.tell(ready)
+            return
+        session.outbox.refill([ready.model_copy(update={"seq": start.last_seq}), *_missed(session, finals, start)])
+        session.seq = max(session.seq, start.last_seq)
+        labels = dict(session.voices.labels())
+        changed = [
+            Relabelled(segment_id=each["segment_id"], speaker=label, name=session.name_of(label))
+            for value in finals.values()
+            for each in value["segments"]
+            if (label := labels.get(each["segment_id"], each["speaker"])) != each["speaker"]
+        ]
+        if changed:
+            session.tell(Revise(segments=changed))
 
     async def _new(self, owner: str, start: Start) -> tuple[Session, str]:
+        if sum(each.recording.owner == owner for each in self._sessions.values()) >= self._settings.live_sessions:
+            raise Busy("Too many live recordings are open; stop one of them first.")
         secret = secrets.token_urlsafe(24)
         digest = hashlib.sha256(secret.encode()).hexdigest()
         recording = await self._studio.begin(owner, start, digest)
@@ -119,56 +156,62 @@ class Room:
         return session
 
     async def _restored(self, recording: Recording) -> Session:
+        await self._pipeline.settled(SETTLE_S)  # after a restart the voices come a moment later than the first client
         key = await self._keyring.data_key(recording.owner)
         journal = await self._journals.open(recording.owner, recording.recording_id, key)
-        session = Session(recording, journal, await self._pipeline.voices.live(recording))
-        utterances = await self._recordings.parts(recording, "utterance")
-        finals = await self._recordings.parts(recording, "live")
-        await asyncio.to_thread(session.restore, utterances, finals)
-        await self._queue(session, await asyncio.to_thread(session.overheard))
+        try:
+            session = Session(recording, journal, await self._pipeline.voices.live(recording))
+            utterances = await self._recordings.parts(recording, "utterance")
+            finals = await self._recordings.parts(recording, "live")
+            await self._by_hand(session.restore, utterances, finals)
+            await self._queue(session, await self._by_hand(session.overheard))
+        except BaseException:
+            journal.close()
+            raise
         return session
-
-    async def _again(self, session: Session, last_seq: int) -> None:
-        """Finals that the client may not have received."""
-        finals = await self._recordings.parts(session.recording, "live")
-        for number, each in sorted(finals.items()):
-            for at, value in enumerate(each["segments"]):
-                if each["seq"] + at > last_seq and session.outbox is not None:
-                    final = Final.of(Segment.model_validate(value), number, session.voices.name_of(value["speaker"]))
-                    session.outbox.put(final.model_copy(update={"seq": each["seq"] + at}))
 
     async def leave(self, session: Session, outbox: Outbox) -> None:
         """The client is gone; what it sent is kept and worked on all the same."""
         if session.outbox is not outbox:
             return
-        with suppress(ProductError):
+        try:
             if piece := session.rest():
                 await self._save(session, outbox, piece)
-        if session.outbox is outbox:
-            session.outbox = None
-            session.left_at = asyncio.get_running_loop().time()
+            await self._recordings.touch(session.recording, 0)
+        except ProductError:
+            log.warning("the last moment of a live stream was not kept")
+        finally:
+            if session.outbox is outbox:
+                session.outbox = None
+                session.left_at = asyncio.get_running_loop().time()
 
     # -- sound
 
-    async def hear(self, session: Session, outbox: Outbox, data: bytes) -> None:
-        """Raises NotFound where the recording was deleted meanwhile, Conflict after its end."""
-        if session.stopping:
-            raise Conflict("The recording was stopped; what came after that was not kept.")
+    async def hear(self, session: Session, outbox: Outbox, data: bytes) -> bool:
+        """False where the longest recording is reached. Raises NotFound where it was deleted, Conflict when it is over."""
         if session.outbox is not outbox:
             raise Conflict("This stream goes on over another connection.")
-        piece = session.take(data)
-        if piece:
+        if session.seconds_of(session.journal.size_bytes + len(data)) > self._settings.max_duration_s:
+            detail = "The longest recording is reached, so it is finished now; begin another one."
+            session.tell(Warned(code="longest_reached", detail=detail))
+            return False
+        if piece := session.take(data):
             await self._save(session, outbox, piece)
+        return True
 
     async def _save(self, session: Session, outbox: Outbox | None, piece: bytes) -> None:
+        await self._whole(self._saved(session, outbox, piece))
+
+    async def _saved(self, session: Session, outbox: Outbox | None, piece: bytes) -> None:
         """On the disk, acknowledged, listened to. Nothing of a connection that was sent away meanwhile."""
         async with session.busy:
             if session.outbox is not outbox:
                 return
-            await asyncio.to_thread(session.journal.append, piece)
+            if session.stopping:
+                raise Conflict("The recording was stopped; what came after that was not kept.")
+            await self._by_hand(session.journal.append, piece)
             session.tell(Ack(audio_ms=session.audio_ms))
-            ended = await asyncio.to_thread(session.hear, piece)
-            await self._queue(session, ended)
+            await self._queue(session, await self._by_hand(session.hear, piece))
             session.tell_voices()
             session.tell_lag()
         if not await self._recordings.touch(session.recording, HEARD_S):
@@ -177,50 +220,65 @@ class Room:
         self._bell.set()
 
     async def _queue(self, session: Session, ended: list[Ended]) -> None:
-        """An utterance is known before it is worked on, so that a restart finds it."""
-        for each in ended:
+        """An utterance is stored before it is worked on, so that a restart finds it; what the database did not take
+        is offered again."""
+        session.unsaved += ended
+        while session.unsaved:
+            each = session.unsaved[0]
             value = {"channel": each.channel, "start": each.at.start, "end": each.at.end}
             await self._recordings.put_part(session.recording, "utterance", each.number, value)
-            session.ended.append(each)
+            session.ended.append(session.unsaved.popleft())
             session.done.clear()
 
-    async def flush(self, session: Session) -> None:
+    async def flush(self, session: Session, *, last: bool = False) -> None:
         if piece := session.rest():
             await self._save(session, session.outbox, piece)
+        await self._whole(self._flushed(session, last))
+
+    async def _flushed(self, session: Session, last: bool) -> None:
         async with session.busy:
+            session.stopping = session.stopping or last
             await self._queue(session, session.flush())
             session.tell_voices()
         self._bell.set()
 
     async def stop(self, session: Session) -> None:
         """To the end: all finals, then the recording is one like any other."""
+        await asyncio.shield(self._stopped(session))
+
+    def _stopped(self, session: Session) -> asyncio.Task[None]:
+        """It goes on also where the client does not wait for its end."""
         recording_id = session.recording.recording_id
         if recording_id not in self._ending:
-            # It goes on also where the client does not wait for its end.
             self._ending[recording_id] = asyncio.create_task(self._end(session))
-        await asyncio.shield(self._ending[recording_id])
+        return self._ending[recording_id]
 
     async def _end(self, session: Session) -> None:
         try:
-            await self.flush(session)
-            session.stopping = True
+            await self.flush(session, last=True)
             await session.done.wait()
             await self._finish(session)
+        except Exception as error:
+            session.stopping = False  # it is tried again, by the client or by the tidying
+            log.warning("a live recording could not be finished", extra={"kind": type(error).__name__})
+            raise
         finally:
             self._ending.pop(session.recording.recording_id, None)
 
     async def _finish(self, session: Session) -> None:
-        recording = session.recording
-        size = session.journal.size_bytes
+        recording, size = session.recording, session.journal.size_bytes
+        if size == 0:
+            session.tell(Failed(code="no_sound", detail="No sound came, so nothing was kept."))
+            await self.drop(recording.recording_id)
+            await self._studio.discard(recording.owner, recording.recording_id)
+            return
         job_id = await self._studio.adopt(recording, _wav(session))
-        duration_s = round(session.seconds_of(size), 3)
-        session.tell(
-            End(
-                transcript_id=recording.recording_id, job_id=job_id, audio_ms=session.audio_ms, duration_s=duration_s
-            )
+        end = End(
+            transcript_id=recording.recording_id, job_id=job_id, audio_ms=session.audio_ms,
+            duration_s=round(session.seconds_of(size), 3),
         )  # fmt: skip
+        session.tell(end)
         await self.drop(recording.recording_id)
-        self._journals.delete(recording.owner, recording.recording_id)
 
     async def drop(self, recording_id: str) -> None:
         """Out of memory; what is stored stays."""
@@ -230,30 +288,35 @@ class Room:
             async with session.busy:
                 session.ended.clear()
                 session.done.set()
-                await asyncio.to_thread(session.journal.close)
+                await self._by_hand(session.journal.close)
 
     async def tidy(self) -> None:
         """For ever: forget sessions without a client, end those that nobody has come back to."""
+        self._since = asyncio.get_running_loop().time()
         while True:
-            await asyncio.sleep(5.0)
+            await asyncio.sleep(TIDY_S)
             try:
-                await self._tidied()
-            except ProductError:
-                log.warning("tidying up live sessions was put off")
+                await self._tidied(asyncio.get_running_loop().time())
             except Exception as error:  # a bug here must not end the tidying for good
                 log.exception("tidying up live sessions failed", extra={"kind": type(error).__name__})
 
-    async def _tidied(self) -> None:
-        now = asyncio.get_running_loop().time()
+    async def _tidied(self, now: float) -> None:
+        resume_s = self._settings.resume_s
         for recording_id, session in list(self._sessions.items()):
             if session.outbox is None and not session.ended and now - session.left_at > LINGER_S:
                 await self.drop(recording_id)
-        for recording_id, owner in await self._recordings.silent(self._settings.resume_s):
+        if self._since is None or now - self._since < min(RETURN_S, resume_s):
+            return  # clients of the process before this one are on their way
+        for recording_id, owner in await self._recordings.silent(resume_s):
             here = self._sessions.get(recording_id)
-            if here is None or here.outbox is None:
-                here = await self._loaded(await self._recordings.get(recording_id, owner))
-                log.info("a live recording that nobody came back to is finished")
-                await self.stop(here)
+            if here is not None and (here.outbox is not None or now - here.left_at < resume_s):
+                continue
+            try:
+                here = here or await self._loaded(await self._recordings.get(recording_id, owner))
+                if here.outbox is None:
+                    self._stopped(here).add_done_callback(_heard_out)
+            except Exception as error:  # one that cannot be finished must not keep the others
+                log.exception("a live recording cannot be finished", extra={"kind": type(error).__name__})
 
     # -- words
 
@@ -289,8 +352,12 @@ class Room:
         ended = session.ended[0]
         try:
             await self._words(session, ended)
-        except Busy:
-            raise
+        except Busy as error:
+            if not isinstance(error, ModelLost | ModelFailed | ModelOutOfMemory):
+                raise
+            session.failures += 1
+            if session.failures < TRIES:
+                raise
         except Exception as error:  # the last reading of the whole has another chance
             session.failures += 1
             log.exception("an utterance failed", extra={"kind": type(error).__name__})
@@ -305,7 +372,7 @@ class Room:
         return True
 
     async def _words(self, session: Session, ended: Ended) -> None:
-        sound = await asyncio.to_thread(session.sound, ended.channel, ended.at)
+        sound = await self._by_hand(session.sound, ended.channel, ended.at)
         options = session.recording.options
         heard = await self._pipeline.utterance(
             sound, language=session.language, hotwords=options.get("hotwords"), most_s=TURN_S
@@ -313,18 +380,16 @@ class Room:
         session.language = session.language or (heard.language if heard.segments else None)
         voice = await self._voice(session, sound) if heard.segments else None
         segments = self._segments(session, ended, heard, voice)
-        seq = session.seq + 1
-        value = {
-            "seq": seq, "language": heard.language, "segments": [each.model_dump() for each in segments],
-            "voice": session.voices.plain(voice),
-        }  # fmt: skip
-        await self._recordings.put_part(session.recording, "live", ended.number, value)
-        for each in segments:
-            session.tell(
-                Final.of(each, ended.number, session.names.get(each.speaker) or session.voices.name_of(each.speaker))
-            )
+        async with session.busy:  # nothing else may take the numbers that are stored
+            value = {
+                "seq": session.seq + 1, "language": heard.language, "voice": session.voices.plain(voice),
+                "segments": [each.model_dump() for each in segments],
+            }  # fmt: skip
+            await self._recordings.put_part(session.recording, "live", ended.number, value)
+            for each in segments:
+                session.tell(Final.of(each, ended.number, session.name_of(each.speaker)))
         if segments and session.count == 1 and session.voices.due(REVISE_EVERY):
-            self._revise(session)
+            await self._revise(session)
 
     async def _voice(self, session: Session, sound: Sound) -> Voice | None:
         if session.count > 1 or not session.recording.options["diarize"]:
@@ -340,11 +405,9 @@ class Room:
         label = session.voices.add(voice, [each.segment_id for each in found])
         return [each.model_copy(update={"speaker": label}) for each in found]
 
-    def _revise(self, session: Session) -> None:
-        changed = [
-            Relabelled(segment_id=segment_id, speaker=label, name=session.voices.name_of(label))
-            for segment_id, label in session.voices.revised()
-        ]
+    async def _revise(self, session: Session) -> None:
+        revised = await self._by_hand(session.voices.revised)
+        changed = [Relabelled(segment_id=each, speaker=label, name=session.name_of(label)) for each, label in revised]
         if changed:
             session.tell(Revise(segments=changed))
 
@@ -367,10 +430,13 @@ class Room:
 
     async def _guess(self, session: Session, number: int, at: Utterance) -> None:
         line = session.lines[number]
-        if line.number < 0:
-            line.number = session.next_number()
-        utterance, agreement, line.looked = line.number, line.agreement, at.end
-        sound = await asyncio.to_thread(session.sound, number, at)
+        async with session.busy:  # the thread that hears changes the same
+            if line.endpoints.open is None:
+                return
+            if line.number < 0:
+                line.number = session.next_number()
+            utterance, agreement, line.looked = line.number, line.agreement, at.end
+        sound = await self._by_hand(session.sound, number, at)
         text = await self._pipeline.guess(sound, language=session.language)
         if line.number != utterance:  # it ended meanwhile
             return
@@ -382,6 +448,20 @@ class Room:
                     settled=" ".join(settled), text=" ".join(rest),
                 )
             )  # fmt: skip
+
+
+def _missed(session: Session, finals: Mapping[int, Any], start: Start) -> Iterator[Event]:
+    for number, value in sorted(finals.items(), key=lambda pair: pair[1]["seq"]):
+        for at, each in enumerate(value["segments"]):
+            if value["seq"] + at > start.last_seq:
+                final = Final.of(Segment.model_validate(each), number, session.name_of(each["speaker"]))
+                yield final.model_copy(update={"seq": value["seq"] + at})
+
+
+def _heard_out(task: asyncio.Task[None]) -> None:
+    """What went wrong was logged where it happened."""
+    if not task.cancelled():
+        task.exception()
 
 
 def failed(error: ProductError) -> Failed:

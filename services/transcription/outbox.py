@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Iterable
 
 from shared.schemas.live import CLOSE_TAKEN_OVER, CLOSE_TOO_SLOW, Ack, Event, Failed, Partial
 
-MOST = 2_000
+MOST = 5_000
 """Events that wait; whoever lets more pile up does not read at all, and may come back with the token."""
 
 
@@ -39,6 +40,11 @@ class Outbox:
             self._close = CLOSE_TOO_SLOW
         else:
             self._events.append(event)
+        self._bell.set()
+
+    def refill(self, events: Iterable[Event]) -> None:
+        """What a client that comes back has missed, however much it is."""
+        self._events.extend(events)
         self._bell.set()
 
     def taken_over(self) -> None:

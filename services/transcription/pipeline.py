@@ -124,6 +124,7 @@ class Pipeline:
     ) -> None:
         self._settings, self.engine, self._holder = settings, engine, holder
         self._diarizer: Diarizer | None = None
+        self._settled = asyncio.Event()
         self._recordings, self._blobs, self._keyring = recordings, blobs, keyring
         self._emotion, self._rag, self.voices = emotion, rag, voices
         self.live_first: Callable[[], bool] = lambda: False
@@ -143,6 +144,12 @@ class Pipeline:
     def use(self, diarizer: Diarizer | None) -> None:
         self._diarizer = diarizer
         self.voices.use(diarizer)
+        self._settled.set()
+
+    async def settled(self, most_s: float) -> None:
+        """Until the speaker model is there or known to be missing."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._settled.wait(), most_s)
 
     # -- for those who wait for it
 
@@ -172,11 +179,9 @@ class Pipeline:
         return await asyncio.to_thread(self._diarizer.voice, sound) if self._diarizer is not None else None
 
     async def encode(self, sound: Sound) -> Sound:
-        """The vector of a voice, where the model's process computes it; waits while others go first."""
-        while True:
-            await self._holder.turn_comes()
-            with suppress(Preempted):
-                return await self._in_turn(partial(self.engine.voice, sound))
+        """The vector of a voice, where the model's process computes it. Raises ModelNotReady."""
+        async with self._holder.use(most_s=CLIP_WAIT_S):
+            return await self.engine.voice(sound)
 
     # -- the task
 
@@ -204,10 +209,10 @@ class Pipeline:
         except (TaskCancelled, asyncio.CancelledError):
             if context.stop is TaskCancelled:
                 await self._recordings.set_status(recording_id, "cancelled")
-                await self._forget(recording)
+                await self._forget_unfinished(recording)
             raise
         except NotFound:  # deleted meanwhile
-            await self._forget(recording)
+            await self._forget_unfinished(recording)
             raise
         except ProductError as error:
             if error.status < 500 or context.task.attempt >= MOST_ATTEMPTS:
@@ -216,6 +221,13 @@ class Pipeline:
         if draft.failed:
             raise StageFailed(f"Not done: {', '.join(draft.failed)}. The transcript is there without; retry the job.")
         return {"transcript_id": recording_id}
+
+    async def _forget_unfinished(self, recording: Recording) -> None:
+        """A transcript that was complete before stays, whatever becomes of the stages that were to be done again."""
+        with suppress(NotFound):
+            if await self._recordings.status(recording.recording_id, recording.owner) == "completed":
+                return
+        await self._forget(recording)
 
     async def _forget(self, recording: Recording) -> None:
         with suppress(ProductError):
@@ -246,7 +258,7 @@ class Pipeline:
         if not draft.segments:
             draft.notices.append(Notice(code="no_speech", detail="No speech was found in this recording."))
             return draft
-        if draft.sound.duration_s > EARLY_S:
+        if draft.sound.duration_s > EARLY_S and recording.status != "completed":
             await self._early(draft)
         await self._late("diarization", self._diarization, context, draft)
         await self._late("identification", self._identification, context, draft)
@@ -282,7 +294,7 @@ class Pipeline:
         began, options = time.monotonic(), recording.options
         await context.progress("decode", 1)
         sound = await self._decoded(recording)
-        signals, notices = channel_split.split(sound.samples, options["channels"])
+        signals, notices = await asyncio.to_thread(channel_split.split, sound.samples, options["channels"])
         if sound.truncated:
             detail = "The file breaks off or is damaged; what could be decoded was transcribed."
             notices.append(Notice(code="audio_truncated", detail=detail))
@@ -317,7 +329,7 @@ class Pipeline:
             draft.notices += found
         draft.language = most_spoken([saved[part] for part in range(len(plan))])
         if kinds := frozenset(draft.options.get("redact") or ()):
-            segments, _ = redact(segments, kinds)
+            segments, _ = await asyncio.to_thread(redact, segments, kinds)
             draft.notices.append(AUDIO_NOT_REDACTED)
         draft.segments = segments
         if draft.apart:
@@ -379,7 +391,7 @@ class Pipeline:
             breathe = partial(self._breathe, context)
             work = partial(self._diarizer.diarize, as_float(draft.signals[0]), breathe=breathe, **hints)
             found = await asyncio.get_running_loop().run_in_executor(self._beside, work)
-            segments = assign(segments, found.turns)
+            segments = await asyncio.to_thread(assign, segments, found.turns)
             voices = {label_of(speaker): voice for speaker, voice in found.voices.items()}
         return {
             "segments": [each.model_dump() for each in segments],
@@ -414,10 +426,11 @@ class Pipeline:
         if not draft.options["emotion"]:
             return
         saved = await self._recordings.parts(draft.recording, "emotion")
-        if not saved:
+        ids = [each.segment_id for each in draft.segments]
+        if not saved or saved[0]["ids"] != ids:  # an earlier run had other segments where the speakers failed
             user, wait = Principal(draft.recording.owner), partial(patiently, most_s=EMOTION_S)
             spans, model = await felt(self._emotion, user, draft.signals, draft.segments, wait)
-            value = {"spans": [each.model_dump() for each in spans], "model": model}
+            value = {"ids": ids, "spans": [each.model_dump() for each in spans], "model": model}
             await self._recordings.put_part(draft.recording, "emotion", 0, value)
             saved = {0: value}
         spans = [SpanEmotion.model_validate(each) for each in saved[0]["spans"]]

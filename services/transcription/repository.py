@@ -140,7 +140,7 @@ class Recordings:
         with in_our_words():
             status = await self._pool.fetchval(
                 "WITH noted AS (UPDATE recording SET heard_at = now() WHERE recording_id = $1 AND status = 'live'"
-                " AND heard_at < now() - make_interval(secs => $2))"
+                " AND heard_at <= now() - make_interval(secs => $2))"
                 " SELECT status FROM recording WHERE recording_id = $1",
                 recording.recording_id,
                 every_s,
@@ -157,15 +157,17 @@ class Recordings:
             )
         return [(row["recording_id"], row["owner"]) for row in rows]
 
-    async def set_stored(self, recording_id: str, size_bytes: int, sha256: str) -> None:
-        """A live recording is a file like any other now."""
-        await self._execute(
-            "UPDATE recording SET status = 'queued', size_bytes = $2, sha256 = $3"
-            " WHERE recording_id = $1 AND status = 'live'",
-            recording_id,
-            size_bytes,
-            sha256,
-        )
+    async def set_stored(self, recording_id: str, size_bytes: int, sha256: str) -> bool:
+        """A live recording is a file like any other now. False where it was deleted meanwhile."""
+        with in_our_words():
+            stored = await self._pool.fetchval(
+                "UPDATE recording SET status = 'queued', size_bytes = $2, sha256 = $3"
+                " WHERE recording_id = $1 AND status = 'live' RETURNING recording_id",
+                recording_id,
+                size_bytes,
+                sha256,
+            )
+        return stored is not None
 
     async def set_job(self, recording_id: str, job_id: str) -> None:
         await self._execute("UPDATE recording SET job_id = $2 WHERE recording_id = $1", recording_id, job_id)

@@ -105,7 +105,7 @@ class Studio:
             )
             job_id = await self._submit(recording_id, user.user_id)
         except BaseException:
-            await self._discard(user.user_id, recording_id)
+            await self.discard(user.user_id, recording_id)
             raise
         return UploadAccepted(transcript_id=recording_id, job_id=job_id, status="queued")
 
@@ -127,13 +127,17 @@ class Studio:
         key = await self._keyring.data_key(recording.owner)
         most = self._settings.max_upload_bytes + int(self._settings.max_duration_s * MOST_LIVE_BYTES_S)
         info = await self._blobs.write(recording.owner, recording.recording_id, key, sound, max_bytes=most)
-        await self._recordings.set_stored(recording.recording_id, info.size_bytes, info.sha256)
+        if not await self._recordings.set_stored(recording.recording_id, info.size_bytes, info.sha256):
+            await self._blobs.delete(recording.owner, recording.recording_id)  # deleted meanwhile
+            raise NotFound
+        self._journals.delete(recording.owner, recording.recording_id)
         return await self._submit(recording.recording_id, recording.owner)
 
-    async def _discard(self, owner: str, recording_id: str) -> None:
+    async def discard(self, owner: str, recording_id: str) -> None:
         """Whatever there is of it by now; the error that led here is the one to tell."""
         with suppress(ProductError):
             await self._blobs.delete(owner, recording_id)
+            self._journals.delete(owner, recording_id)
         with suppress(ProductError):
             await self._recordings.delete(recording_id, owner)
 
@@ -187,7 +191,7 @@ class Studio:
     async def _status(self, user: Principal, recording: Recording) -> tuple[Any, str | None]:
         """The queue knows of a cancelled, dead or repeated task what the row cannot."""
         known = recording.status, recording.error
-        if recording.job_id is None:
+        if recording.job_id is None or recording.status == "completed":
             return known
         try:
             job = await self._coordinator.job(user, recording.job_id)

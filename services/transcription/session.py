@@ -60,6 +60,8 @@ class Session:
         self.redacts = frozenset(options.get("redact") or ())
         self.outbox: Outbox | None = None
         self.seq = 0
+        self.unsaved: deque[Ended] = deque()
+        """Utterances that the database has not taken yet."""
         self.ended: deque[Ended] = deque()
         """Utterances that wait for their final words."""
         self.done = asyncio.Event()
@@ -100,6 +102,9 @@ class Session:
         start, end = (int(each * self.rate_hz / RATE_HZ) * self.frame_bytes for each in (at.start, at.end))
         samples = np.frombuffer(self.journal.read(start, end), dtype=np.int16).reshape(-1, self.count)
         return as_float(resampled(samples, self.rate_hz)[:, channel])
+
+    def name_of(self, label: str) -> str | None:
+        return self.names.get(label) or self.voices.name_of(label)
 
     # -- telling
 
@@ -188,7 +193,7 @@ class Session:
         for each in finals.values():
             self.voices.restore(each["voice"], each["segments"])
             self.seq = max(self.seq, each["seq"] + len(each["segments"]))
-            self.language = self.language or each["language"]
+            self.language = self.language or (each["language"] if each["segments"] else None)
         self.lines = [Line(SpeechDetector(), Endpointer(end)) for end in ends]
         self._heard = int(self.journal.size_bytes // self.frame_bytes * RATE_HZ / self.rate_hz)
         if self.ended:

@@ -50,6 +50,8 @@ class Settings(ServiceSettings):
     for the one in hand."""
     resume_s: float = 600.0
     """How long a live recording without a client can be gone on with, in seconds; then it is finished as it is."""
+    live_sessions: int = 10
+    """Live recordings that one user may have open at once."""
     parallel: int = 2
     """Recordings worked on at once; their chunks take turns on the one model, so a short one need not wait."""
     max_upload_bytes: int = 1024**3

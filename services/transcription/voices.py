@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -202,6 +202,11 @@ class LiveVoices:
 
     def name_of(self, label: str) -> str | None:
         return self._names.get(label)
+
+    def labels(self) -> Iterator[tuple[str, str]]:
+        """(segment id, label) of all, as they are now."""
+        for segment_ids, label in self._segments:
+            yield from ((each, label) for each in segment_ids)
 
     def due(self, every: int) -> bool:
         """So many utterances were added since the labels were looked at anew."""

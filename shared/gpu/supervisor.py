@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.errors import ModelLost, ModelNotReady, from_problem
+from shared.errors import ModelFailed, ModelLost, from_problem
 from shared.gpu.child import HEAD, SILENCE_S, frame
 from shared.settings import ROOT, plain_environment
 
@@ -213,4 +213,4 @@ def _value(answer: Mapping[str, Any]) -> Any:
     if "error" not in answer:
         return answer.get("value")
     error = from_problem({"code": answer["error"], "detail": answer.get("detail")}, status=503)
-    raise error if answer["error"] != "failed" else ModelNotReady("The model failed; see the log.")
+    raise error if answer["error"] != "failed" else ModelFailed

@@ -58,7 +58,18 @@ class Journal:
             if end > size or length == 0:
                 break
             self._add(length, end)
+        self._drop_torn()
         os.ftruncate(self._file, self._end)
+
+    def _drop_torn(self) -> None:
+        """A power cut may leave the length of a last frame on the disk without its bytes."""
+        if not self._offsets:
+            return
+        self._frame(0)  # with the wrong key nothing may be cut off
+        try:
+            self._frame(len(self._offsets) - 1)
+        except WrongKey:
+            self._end, self.size_bytes = self._offsets.pop(), self._starts.pop()
 
     def _add(self, length: int, end: int) -> None:
         self._offsets.append(self._end)

@@ -90,7 +90,9 @@ async def _conversation(socket: WebSocket, room: Room, session: Session, outbox:
     while True:
         message = await _message(socket)
         if message.get("bytes") is not None:
-            await room.hear(session, outbox, message["bytes"])
+            if not await room.hear(session, outbox, message["bytes"]):
+                await room.stop(session)
+                return 1000
             continue
         try:
             said = _said(message.get("text"))
