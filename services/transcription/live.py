@@ -188,7 +188,7 @@ class Room:
     # -- sound
 
     async def hear(self, session: Session, outbox: Outbox, data: bytes) -> bool:
-        """False where the longest recording is reached. Raises NotFound where it was deleted, Conflict when it is over."""
+        """False where the longest recording is reached. Raises NotFound where it was deleted, Conflict once over."""
         if session.outbox is not outbox:
             raise Conflict("This stream goes on over another connection.")
         if session.seconds_of(session.journal.size_bytes + len(data)) > self._settings.max_duration_s:
