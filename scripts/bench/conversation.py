@@ -157,7 +157,6 @@ def judged(what: str, conversation: Conversation, transcript: dict[str, Any], ht
         )
         for word, label in words
     )
-    path = f"/transcription/{transcript['transcript_id']}"
     exported = {
         form: http.get(
             f"/transcription/{transcript['transcript_id']}/export", params={"format": form}

