@@ -128,18 +128,21 @@ async def test_a_form_sent_again_has_another_boundary_and_is_the_same(house: Hou
 
 
 async def test_a_body_that_breaks_off_does_not_hang_the_gateway(tmp_path: Path) -> None:
-    async with served(backend()) as url, served(gateway(settings_for(tmp_path, **behind(url)))) as door:
-        async with httpx.AsyncClient(base_url=door) as http:
-            head = {"Host": "nemo.test", "Idempotency-Key": "k1", "Content-Length": "100"} | bearer(await join(http))
-            for path, sent in (("/rag/memory", b'{"content"'), ("/queue/task", b""), ("/rag/rebuild-index", b"{")):
-                _, writer = await asyncio.open_connection("127.0.0.1", int(door.rsplit(":", 1)[1]))
-                lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in head.items()), "", ""]
-                writer.write("\r\n".join(lines).encode() + sent)
-                await writer.drain()
-                await asyncio.sleep(0.1)
-                writer.close()
-                await asyncio.sleep(0.1)
-            assert (await http.get("/live")).status_code == 200
+    async with (
+        served(backend()) as url,
+        served(gateway(settings_for(tmp_path, **behind(url)))) as door,
+        httpx.AsyncClient(base_url=door) as http,
+    ):
+        head = {"Host": "nemo.test", "Idempotency-Key": "k1", "Content-Length": "100"} | bearer(await join(http))
+        for path, sent in (("/rag/memory", b'{"content"'), ("/queue/task", b""), ("/rag/rebuild-index", b"{")):
+            _, writer = await asyncio.open_connection("127.0.0.1", int(door.rsplit(":", 1)[1]))
+            lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in head.items()), "", ""]
+            writer.write("\r\n".join(lines).encode() + sent)
+            await writer.drain()
+            await asyncio.sleep(0.1)
+            writer.close()
+            await asyncio.sleep(0.1)
+        assert (await http.get("/live")).status_code == 200
 
 
 class Forgetful(MemoryStore):
