@@ -73,7 +73,8 @@ class Idempotency:
                 exchange = _Exchange(scope, receive, send)
                 await exchange.run(self._app)
                 if exchange.worth_keeping:
-                    await store.put(key, _sealed(exchange, state.idempotency_key), KEEP_S)
+                    with suppress(ProductError):  # the answer is sent already; only the memory of it is lost
+                        await store.put(key, _sealed(exchange, state.idempotency_key), KEEP_S)
 
 
 def _key(scope: Scope) -> str | None:
@@ -109,7 +110,8 @@ async def _claimed(store: Store, key: str) -> AsyncIterator[None]:
         yield
     finally:
         renewing.cancel()
-        await store.delete(key)
+        with suppress(ProductError):  # the answer is sent already; the claim ends by itself
+            await store.delete(key)
 
 
 async def _again(kept: dict[str, Any], scope: Scope, receive: Receive, send: Send) -> None:
@@ -177,7 +179,7 @@ class _Exchange:
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
         self.body = b""
-        self._whole = self._ended = False
+        self._whole = self._ended = self._gone = False
 
     @property
     def worth_keeping(self) -> bool:
@@ -193,12 +195,14 @@ class _Exchange:
         if message["type"] == "http.request":
             self.digest.update(message.get("body", b""))
             self._ended = not message.get("more_body", False)
+        elif message["type"] == "http.disconnect":
+            self._gone = True  # nothing more will come: the server says so again at once, for as often as it is asked
         return message
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status, self.headers = message["status"], list(message["headers"])
-            while not self._ended:  # a route that takes no body has not read it
+            while not self._ended and not self._gone:  # a route that takes no body has not read it
                 await self.receive()
         elif message["type"] == "http.response.body" and len(self.body) <= MAX_ANSWER_BYTES:
             self.body += message.get("body", b"")

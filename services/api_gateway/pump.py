@@ -15,6 +15,8 @@ from shared.errors import ProductError, UpstreamUnavailable
 
 LOOK_S = 0.5
 """How often an open socket asks whether its user is still signed in."""
+LAST_WORD_S = 1.0
+"""How long the code of a service that takes nothing more is waited for."""
 SIGNED_OUT, UPSTREAM_LOST, TRY_AGAIN = 4401, 1011, 1013
 
 
@@ -26,14 +28,13 @@ async def pump(client: ServiceClient, socket: WebSocket, user: Principal, still:
     path = socket.url.path
     async with client.socket(path, user=user) as inside:
         await socket.accept()
-        tasks = {
-            asyncio.create_task(_inwards(socket, inside)),
-            asyncio.create_task(_outwards(socket, inside)),
-            asyncio.create_task(_watch(still)),
-        }
+        outwards, inwards = (asyncio.create_task(each(socket, inside)) for each in (_outwards, _inwards))
+        tasks = (outwards, asyncio.create_task(_watch(still)), inwards)
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            code = next((each.result() for each in done), UPSTREAM_LOST)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if inwards.done() and inwards.result() == TRY_AGAIN:  # why the service left is still to be read
+                await asyncio.wait((outwards,), timeout=LAST_WORD_S)
+            code = next((each.result() for each in tasks if each.done()), UPSTREAM_LOST)
         finally:
             for each in tasks:
                 each.cancel()
@@ -62,12 +63,15 @@ async def _inwards(socket: WebSocket, inside: aiohttp.ClientWebSocketResponse) -
 
 
 async def _outwards(socket: WebSocket, inside: aiohttp.ClientWebSocketResponse) -> int:
-    """What the service sends, and the code with which it closes."""
-    async for message in inside:
-        if message.type is aiohttp.WSMsgType.TEXT:
-            await socket.send_text(message.data)
-        elif message.type is aiohttp.WSMsgType.BINARY:
-            await socket.send_bytes(message.data)
+    """What the service sends, and the code with which it closes; 1000 where the user has left."""
+    try:
+        async for message in inside:
+            if message.type is aiohttp.WSMsgType.TEXT:
+                await socket.send_text(message.data)
+            elif message.type is aiohttp.WSMsgType.BINARY:
+                await socket.send_bytes(message.data)
+    except (WebSocketDisconnect, RuntimeError):  # Starlette's words for a socket that is closed already
+        return 1000
     code = inside.close_code
     return code if code is not None and (code in (1000, 1008, 1009, 1011) or 4000 <= code < 5000) else TRY_AGAIN
 

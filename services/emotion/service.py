@@ -28,6 +28,8 @@ from shared.schemas.transcription import ClipTranscript, Segment
 
 TURN = 8
 """Texts that one request may keep the model for before the next request has its turn."""
+BODIES = 8
+"""Files that are in memory at once, and as many measurements; the others wait with their bodies unread."""
 
 
 class Feelings:
@@ -38,6 +40,8 @@ class Feelings:
         self._engine, self._transcription = engine, transcription
         self._limits = DecodeLimits(max_s=settings.max_clip_s)
         self._clips = asyncio.Semaphore(settings.clips_at_once)
+        # Apart, so that users' slow files do not keep the recordings' measurements waiting.
+        self.files, self.measurements = asyncio.Semaphore(BODIES), asyncio.Semaphore(BODIES)
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="emotion")
 
     def close(self) -> None:

@@ -22,6 +22,8 @@ SEPARATE = 0.5
 """Mean correlation of loud half-seconds below which two channels carry different voices."""
 SILENT = 33.0
 """Loudest half-second (RMS of 16 bits, -60 dBFS) below which nothing is to be heard in a channel."""
+LOUD_SHARE = 0.1
+"""Of the loudest half-second: what is quieter is the room, not a voice."""
 
 
 def split(samples: Samples, wanted: str) -> tuple[list[Samples], list[Notice]]:
@@ -45,8 +47,8 @@ def copies(left: Samples, right: Samples) -> bool:
     measured = [_correlations(left[at : at + _MINUTE], right[at : at + _MINUTE]) for at in range(0, len(left), _MINUTE)]
     energy, alike, gain_db = (np.concatenate(each) for each in zip(*measured, strict=True))
     loud = _loud(energy)
-    if not loud.any():
-        return True
+    if not loud.any():  # too quiet or too short to tell: only what is surely the same loses a channel
+        return np.array_equal(left, right)
     odd = np.abs(gain_db[loud] - np.median(gain_db[loud])) > SAME_GAIN_DB
     return bool(alike[loud].mean() >= DUAL_MONO and odd.mean() <= ODD_SHARE)
 
@@ -65,7 +67,7 @@ def _frames(signal: Samples) -> Levels:
 
 
 def _loud(energy: Levels) -> NDArray[np.bool_]:
-    return energy > max(50.0, 0.1 * float(energy.max(initial=0.0)))
+    return energy > max(SILENT, LOUD_SHARE * float(energy.max(initial=0.0)))
 
 
 def _correlations(left: Samples, right: Samples) -> tuple[Levels, Levels, Levels]:

@@ -90,6 +90,10 @@ def _md(transcript: Transcript) -> str:
     return "\n".join(lines)
 
 
+def _no_arrow(text: str) -> str:
+    return text.replace("-->", f"--{WORD_JOINER}>")
+
+
 def _srt(transcript: Transcript) -> str:
     def prefix(segment: Segment) -> str:
         return f"{name_of(transcript, segment.speaker)}: "
@@ -100,7 +104,7 @@ def _srt(transcript: Transcript) -> str:
         if cue.segment is not before:
             rows[0] = (prefix(cue.segment) + rows[0]).rstrip()
         before = cue.segment
-        text = "\n".join(rows).replace("-->", f"--{WORD_JOINER}>")
+        text = _no_arrow("\n".join(rows))
         blocks.append(f"{n}\n{clock(cue.start_ms, ',')} --> {clock(cue.end_ms, ',')}\n{text}\n")
     return "\n".join(blocks)
 
@@ -203,7 +207,7 @@ def _end_ms(segment: Segment) -> int:
 def srt_of(segments: Sequence[Segment]) -> str:
     """Captions without names."""
     return "\n".join(
-        f"{n}\n{clock(_ms(s.start_s), ',')} --> {clock(_end_ms(s), ',')}\n{_one_line(s.text)}\n"
+        f"{n}\n{clock(_ms(s.start_s), ',')} --> {clock(_end_ms(s), ',')}\n{_no_arrow(_one_line(s.text))}\n"
         for n, s in enumerate(segments, start=1)
     )
 

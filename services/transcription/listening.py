@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,7 +19,8 @@ from services.transcription.engines.served import Speech
 from services.transcription.settings import Settings
 from services.transcription.uploads import MultipartBody
 from shared.audio.decode import RATE_HZ, Decoded, DecodeLimits, Samples, as_float, decode
-from shared.errors import BadRequest, ModelNotReady, TooLarge
+from shared.auth.principal import Principal
+from shared.errors import BadRequest, Busy, ModelNotReady, TooLarge
 from shared.gpu.holder import Holder
 from shared.schemas.transcription import Segment
 
@@ -29,6 +32,10 @@ PIECE_S = 30.0
 """Length that a piece aims at: what a stream shows at once, and how long another's piece waits."""
 SEATS = 8
 """Requests that have their sound in memory at once; the others wait with their bodies unread."""
+PLACES, PLACES_OF_ONE = 24, 3
+"""Requests that have a seat or wait for one: of all users, and of one."""
+CLIP_CHANNELS = 2
+"""A clip at its longest may have so many channels; one with more is shorter."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,10 @@ class Listening:
     def __init__(self, settings: Settings, engine: Speech, holder: Holder) -> None:
         self._settings, self._engine, self._holder = settings, engine, holder
         self._diarizer: Diarizer | None = None
-        self.seats = asyncio.Semaphore(SEATS)
+        self._places: Counter[str] = Counter()
+        self._seats = asyncio.Semaphore(SEATS)
+        # Work of minutes, so not in the threads that all share: there it would keep live sound from the disk.
+        self._apart = ThreadPoolExecutor(max_workers=1, thread_name_prefix="turns")
 
     @property
     def model(self) -> str:
@@ -71,6 +81,26 @@ class Listening:
 
     def use(self, diarizer: Diarizer | None) -> None:
         self._diarizer = diarizer
+
+    @asynccontextmanager
+    async def seat(self, user: Principal) -> AsyncIterator[None]:
+        """Raises Busy where too many wait already."""
+        with self._place(user.user_id):
+            async with self._seats:
+                yield
+
+    @contextmanager
+    def _place(self, user_id: str) -> Iterator[None]:
+        if self._places[user_id] >= PLACES_OF_ONE:
+            raise Busy("You have as many files being heard as one user may; wait for one to end.", retry_after_s=5)
+        if self._places.total() >= PLACES:
+            raise Busy("Too many files are being heard; try again in a moment.", retry_after_s=5)
+        self._places[user_id] += 1
+        try:
+            yield
+        finally:
+            self._places[user_id] -= 1
+            self._places += Counter()  # drops those at zero
 
     async def able(self) -> Capabilities:
         """What the model can do, once it is there. Raises ModelNotReady."""
@@ -92,7 +122,9 @@ class Listening:
 
     async def decoded(self, data: bytes) -> Decoded:
         """Raises AudioUnreadable, AudioTooLong."""
-        return await decode(data, limits=DecodeLimits(max_s=self._settings.clip_s))
+        most_s = self._settings.clip_s
+        pcm_bytes = int((most_s + 1) * RATE_HZ) * 2 * CLIP_CHANNELS  # a second more: resampling may round up
+        return await decode(data, limits=DecodeLimits(max_s=most_s, max_pcm_bytes=pcm_bytes))
 
     async def speech(self, sound: Decoded, ask: Ask) -> AsyncIterator[Part]:
         """Segments in order of time as they are done. Raises ModelNotReady."""
@@ -139,7 +171,7 @@ class Listening:
 
         work = partial(self._diarizer.diarize, as_float(sound.mono()), breathe=breathe, **hints)
         try:
-            return (await asyncio.to_thread(work)).turns
+            return (await asyncio.get_running_loop().run_in_executor(self._apart, work)).turns
         finally:
             left.set()  # nobody waits any more, so the thread may stop
 

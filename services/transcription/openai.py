@@ -43,6 +43,8 @@ ALIASES = frozenset(
 )
 """Names that programs written for OpenAI send; they mean the one model that is here."""
 NOT_HERE = ("known_speaker_names", "known_speaker_references")
+HOTWORDS_CHARS = 1_000
+"""More than an engine takes in; the rest would only cost time."""
 LEAST = 1e-4
 """Probability below which a logarithm says nothing more; ours are rounded."""
 
@@ -111,7 +113,7 @@ def check_translation_format(form: AudioForm) -> None:
 
 
 def hotwords_of(form: AudioForm) -> str | None:
-    return ", ".join([*([form.prompt] if form.prompt else []), *form.keywords]) or None
+    return ", ".join([*([form.prompt] if form.prompt else []), *form.keywords])[:HOTWORDS_CHARS] or None
 
 
 def text_of(segments: Sequence[Segment]) -> str:

@@ -37,7 +37,7 @@ def read(head: bytes) -> WaveHeader | None:
             if found is None:
                 raise AudioUnreadable("The WAV file does not say how its samples are to be read.")
             return WaveHeader(*found, data_at=at + 8)
-        if name == b"fmt " and at + 24 <= len(head):
+        if name == b"fmt " and found is None and at + 24 <= len(head):
             found = _format(head[at + 8 : at + 24])
         at += 8 + size + size % 2
     if len(head) >= MOST_BYTES or at > MOST_BYTES:

@@ -1,9 +1,10 @@
-"""HTTP of the text to speech service."""
+"""HTTP of the text to speech service; the gateway has these routes below `/v1`, where errors have another shape."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -16,11 +17,13 @@ from starlette.types import Receive, Scope, Send
 from services.tts.encoding import MEDIA_TYPES
 from services.tts.service import Speaking
 from shared.auth.dependencies import ForUser
+from shared.errors import ProductError
+from shared.problems import openai_envelope
 from shared.schemas.tts import SpeechDelta, SpeechDone, SpeechRequest, VoiceList
 from shared.schemas.wire import Wire
 
 log = logging.getLogger(__name__)
-router = APIRouter(prefix="/v1/audio")
+router = APIRouter(prefix="/speaking")
 Pieces = AsyncGenerator[bytes]
 
 
@@ -73,11 +76,22 @@ async def _joined(first: bytes, rest: Pieces) -> Any:
 
 
 async def _events(pieces: Pieces) -> Any:
+    """The sound in pieces and its end; an error in the middle is the last."""
     async with aclosing(pieces):
-        async for piece in pieces:
-            yield _event(SpeechDelta(audio=base64.b64encode(piece).decode()))
-        yield _event(SpeechDone())
+        try:
+            async for piece in pieces:
+                yield _event(SpeechDelta(audio=base64.b64encode(piece).decode()))
+            yield _event(SpeechDone())
+        except ProductError as error:
+            yield _data(json.dumps(openai_envelope(error)))
+        except Exception as error:  # the status is sent; an event is what is left to say it with
+            log.exception("a stream of speech failed", extra={"kind": type(error).__name__})
+            yield _data(json.dumps(openai_envelope(ProductError())))
 
 
 def _event(told: Wire) -> bytes:
-    return f"data: {told.model_dump_json()}\n\n".encode()
+    return _data(told.model_dump_json())
+
+
+def _data(text: str) -> bytes:
+    return f"data: {text}\n\n".encode()

@@ -16,7 +16,8 @@ _BRACKETS = str.maketrans("[]\ufe0f\u20e3", "    ")
 """The engines take brackets for their own phoneme notation; the others are what stays of emoji."""
 _ABBREVIATION = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|Sr|Jr|Mt|vs|etc|e\.g|i\.e|approx|No)|\b[A-Z])\.$")
 ABBREVIATION_CHARS = 10
-_END = re.compile(r"[.!?…。！？]+[\"'”’)»]*(?=\s|$)|(?<=[。！？])|\n\s*\n")
+# A run of marks is looked at once, from its beginning and without going back: thousands of them cost no more than one.
+_END = re.compile(r"(?<![.!?…。！？])[.!?…。！？]++[\"'”’)»]*+(?=\s|$)|(?<=[。！？])|\n\s*\n")
 _CLAUSE = re.compile(r".*[,;:–—、，；]\s*", re.DOTALL)
 
 

@@ -13,12 +13,15 @@ import aiohttp
 
 from shared.auth.principal import Principal
 from shared.auth.service_tokens import ServiceIdentity
-from shared.errors import DeadlineExceeded, NotFound, ProductError, UpstreamUnavailable, from_problem
+from shared.errors import Busy, DeadlineExceeded, NotFound, ProductError, UpstreamUnavailable, from_problem
 from shared.logging import request_id
 from shared.settings import ServiceSettings
 
 Content = AsyncIterable[bytes] | bytes | aiohttp.MultipartWriter | aiohttp.FormData | None
 _CONNECT_S = 2.0
+_POOL_S = 10.0
+"""How long a call waits for one of the connections, of which there are `CONNECTIONS`."""
+CONNECTIONS = 256
 SOCKET_BYTES = 1024**2
 """Largest message of a WebSocket."""
 _PATH = re.compile(r"(?:/[A-Za-z0-9_][A-Za-z0-9_.:@-]{0,127})+")
@@ -84,7 +87,7 @@ class ServiceClient:
         """
         if not _PATH.fullmatch(path):
             raise NotFound
-        timeout = aiohttp.ClientTimeout(total=deadline_s, sock_connect=_CONNECT_S)
+        timeout = aiohttp.ClientTimeout(total=deadline_s, connect=_POOL_S, sock_connect=_CONNECT_S)
         try:
             async with self._open().request(
                 method,
@@ -98,6 +101,8 @@ class ServiceClient:
                 if answer.status >= 400:
                     raise await self._error_of(answer)
                 yield answer
+        except aiohttp.ConnectionTimeoutError as error:
+            raise self._full() from error
         except TimeoutError as error:
             raise DeadlineExceeded(f"The {self.service} service took longer than allowed.") from error
         except (aiohttp.ClientError, ConnectionError) as error:
@@ -115,16 +120,23 @@ class ServiceClient:
                 yield open_socket
         except aiohttp.WSServerHandshakeError as error:
             raise UpstreamUnavailable(f"The {self.service} service refused a call of the platform.") from error
+        except aiohttp.ConnectionTimeoutError as error:
+            raise self._full() from error
         except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
             raise UpstreamUnavailable(f"The {self.service} service does not answer; try again in a moment.") from error
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
-            connector = aiohttp.TCPConnector(limit=256, keepalive_timeout=20)
             self._session = aiohttp.ClientSession(
-                connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
+                connector=aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=20),
+                auto_decompress=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=300, connect=_POOL_S, sock_connect=_CONNECT_S),  # of sockets
             )
         return self._session
+
+    def _full(self) -> Busy:
+        return Busy(f"The {self.service} service takes no more calls just now; try again in a moment.", retry_after_s=5)
 
     def _headers(self, user: Principal | None, extra: Mapping[str, str] | None) -> dict[str, str]:
         token = self._identity.token_for(self.service, user)

@@ -9,7 +9,7 @@ from shared.auth.principal import Principal
 from shared.clients import ServiceClient
 from shared.schemas.tts import SpeechRequest, VoiceList
 
-PATH = "/v1/audio/speech"
+PATH = "/speaking/speech"
 
 
 class TtsClient(ServiceClient):
@@ -24,4 +24,4 @@ class TtsClient(ServiceClient):
             yield answer.content.iter_any()
 
     async def voices(self, user: Principal) -> VoiceList:
-        return VoiceList.model_validate(await self.json("GET", "/v1/audio/voices", user=user))
+        return VoiceList.model_validate(await self.json("GET", "/speaking/voices", user=user))

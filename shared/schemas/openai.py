@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo
+from pydantic_core import PydanticCustomError
 
 from shared.schemas.wire import Wire
 
 Granularity = Literal["word", "segment"]
 SpeechFormat = Literal["json", "text", "srt", "verbose_json", "vtt", "diarized_json"]
 Count = Annotated[int, Field(ge=1, le=20)]
+Keyword = Annotated[str, StringConstraints(max_length=100)]
+
+
+def _not_below_least(most: int, fields: ValidationInfo) -> int:
+    least = fields.data.get("min_speakers")
+    if least is not None and least > most:
+        raise PydanticCustomError("below_least", "must not be less than min_speakers")
+    return most
+
+
+MostSpeakers = Annotated[Count, AfterValidator(_not_below_least)]
 
 
 class AudioForm(Wire):
@@ -21,7 +33,7 @@ class AudioForm(Wire):
     """ISO 639-1, or the English name."""
     prompt: Annotated[str, StringConstraints(max_length=10_000)] = ""
     """Words to expect; an engine without vocabulary does without."""
-    keywords: list[str] = Field(default_factory=list)
+    keywords: list[Keyword] = Field(default_factory=list, max_length=100)
     response_format: SpeechFormat = "json"
     temperature: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Accepted; our engines choose it themselves, as OpenAI's do for 0."""
@@ -31,7 +43,7 @@ class AudioForm(Wire):
     num_speakers: Count | None = None
     """Ours, as are the next two: how many people talk, where that is known."""
     min_speakers: Count | None = None
-    max_speakers: Count | None = None
+    max_speakers: MostSpeakers | None = None
 
 
 class DiarizationForm(Wire):
@@ -40,7 +52,7 @@ class DiarizationForm(Wire):
     response_format: Literal["json", "rttm"] = "json"
     num_speakers: Count | None = None
     min_speakers: Count | None = None
-    max_speakers: Count | None = None
+    max_speakers: MostSpeakers | None = None
 
 
 class DurationUsage(Wire):

@@ -9,7 +9,8 @@ import pytest
 
 from shared.settings import SERVICE_PORTS
 
-ALIASES = {f"/v1/audio/{name}": f"/listening/{name}" for name in ("transcriptions", "translations", "diarization")}
+_LISTENING = {f"/v1/audio/{name}": f"/listening/{name}" for name in ("transcriptions", "translations", "diarization")}
+ALIASES = _LISTENING | {f"/v1/audio/{name}": f"/speaking/{name}" for name in ("speech", "voices")}
 """Where the service has another path than the gateway: below `/v1` errors look different."""
 METHODS = ("get", "post", "put", "patch", "delete")
 

@@ -273,8 +273,9 @@ async def test_openais_own_client(gateway_url: str, recogniser: FasterWhisper) -
             assert answer.headers["content-type"] == "audio/wav"
             data = b"".join([piece async for piece in answer.iter_bytes()])
         assert error_rate(SPOKEN, await heard(recogniser, data, "wav")) <= 0.15
-        with pytest.raises(openai.UnprocessableEntityError):
+        with pytest.raises(openai.BadRequestError, match="no voice of this name") as raised:
             await client.audio.speech.create(model="tts-1", voice="nobody", input="Hello.")
+        assert raised.value.param == "voice"
 
 
 async def test_the_gateways_door(gateway_url: str, house: House, piper: Counted) -> None:
@@ -283,7 +284,9 @@ async def test_the_gateways_door(gateway_url: str, house: House, piper: Counted)
         pair = await join(http)
         http.headers.update(bearer(pair))
         assert (await http.get("/v1/audio/voices")).json()["data"][0]["id"] == "joe"
-        assert (await http.post("/v1/audio/speech", json={"input": "x" * 4097})).status_code == 422
+        for wrong, field in (({"input": "x" * 4097}, "input"), ({"input": "Hello.", "voice": "nobody"}, "voice")):
+            answer = await http.post("/v1/audio/speech", json=wrong)
+            assert answer.status_code == 400 and answer.json()["error"]["param"] == field
         narrow = await http.post("/auth/tokens", json={"name": "n", "scopes": ["memory"]})
         refused = await http.get("/v1/audio/voices", headers={"Authorization": f"Bearer {narrow.json()['token']}"})
         assert refused.status_code == 403 and "speech" in refused.text

@@ -36,7 +36,7 @@ FORM: dict[str, Any] = {
     responses={202: {"model": CallAccepted, "description": "Safe on disk; follow Location."}},
 )
 async def transcribe(
-    request: Request, user: CurrentUser, services: Services, wait_s: Annotated[float, Query(ge=0, le=300)] = 300.0
+    request: Request, user: CurrentUser, services: Services, wait_s: Annotated[float, Query(ge=0, le=300)] = 60.0
 ) -> Response:
     """Transcribe a stereo WAV: left is the first channel. The bytes are durable before any model runs."""
     return await relay(services.transcription, request, user)

@@ -81,8 +81,9 @@ async def models(user: CurrentUser, services: Services) -> ModelList:
     return ModelList(data=await _models(services))
 
 
-@router.get("/models/{model_id}")
+@router.get("/models/{model_id:path}")
 async def model(model_id: str, user: CurrentUser, services: Services) -> OpenAiModel:
+    """The id of a model may be its path."""
     for each in await _models(services):
         if each.id == model_id:
             return each

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request, Response
 from services.api_gateway.relay import relay
 from services.api_gateway.routes import PROBLEMS, Services
 from shared.auth.dependencies import CurrentUser
+from shared.clients.tts import PATH
 from shared.schemas.tts import SpeechRequest, VoiceList
 
 router = APIRouter(prefix="/v1/audio", tags=["speech"], responses=PROBLEMS)
@@ -19,7 +20,7 @@ router = APIRouter(prefix="/v1/audio", tags=["speech"], responses=PROBLEMS)
 )
 async def speech(spoken: SpeechRequest, request: Request, user: CurrentUser, services: Services) -> Response:
     """A text as sound, streamed as it is made; with `stream_format=sse` as OpenAI's events."""
-    return await relay(services.tts, request, user, body=spoken.model_dump_json().encode())
+    return await relay(services.tts, request, user, path=PATH, body=spoken.model_dump_json().encode())
 
 
 @router.get("/voices")

@@ -36,10 +36,10 @@ log = logging.getLogger(__name__)
 router = APIRouter(prefix="/listening")
 
 
-async def the_listening(request: Request) -> AsyncIterator[Listening]:
+async def the_listening(request: Request, user: ForUser) -> AsyncIterator[Listening]:
     """With a seat, for as long as the answer is on its way."""
     listening: Listening = request.app.state.listening
-    async with listening.seats:
+    async with listening.seat(user):
         yield listening
 
 

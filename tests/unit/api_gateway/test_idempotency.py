@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
 from services.api_gateway import idempotency
+from shared.errors import StorageFailed
 from shared.storage.redis import MemoryStore
 from tests.gateway_house import bearer, behind, gateway, join, served, settings_for, started
 
@@ -124,6 +125,59 @@ async def test_a_form_sent_again_has_another_boundary_and_is_the_same(house: Hou
     assert [each.status_code for each in answers] == [202, 202] and len(stand_in.state.done) == 1
     other = await http.post("/transcription/upload", files={"file": ("a.wav", b"other" * 1000)}, headers=headers)
     assert other.status_code == 422 and len(stand_in.state.done) == 1
+
+
+async def test_a_body_that_breaks_off_does_not_hang_the_gateway(tmp_path: Path) -> None:
+    async with (
+        served(backend()) as url,
+        served(gateway(settings_for(tmp_path, **behind(url)))) as door,
+        httpx.AsyncClient(base_url=door) as http,
+    ):
+        head = {"Host": "nemo.test", "Idempotency-Key": "k1", "Content-Length": "100"} | bearer(await join(http))
+        for path, sent in (("/rag/memory", b'{"content"'), ("/queue/task", b""), ("/rag/rebuild-index", b"{")):
+            _, writer = await asyncio.open_connection("127.0.0.1", int(door.rsplit(":", 1)[1]))
+            lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in head.items()), "", ""]
+            writer.write("\r\n".join(lines).encode() + sent)
+            await writer.drain()
+            await asyncio.sleep(0.1)
+            writer.close()
+            await asyncio.sleep(0.1)
+        assert (await http.get("/live")).status_code == 200
+
+
+class Forgetful(MemoryStore):
+    """Takes claims, and fails when it should keep or give back."""
+
+    async def put(self, key: str, value: str, ttl_s: float) -> None:
+        if ttl_s == idempotency.KEEP_S:
+            raise StorageFailed
+        await super().put(key, value, ttl_s)
+
+    async def delete(self, key: str) -> None:
+        if key.startswith("idem:"):
+            raise StorageFailed
+        await super().delete(key)
+
+
+async def test_an_answer_that_cannot_be_kept_is_an_answer_all_the_same(tmp_path: Path) -> None:
+    stand_in, starts = backend(), list[int]()
+    async with served(stand_in) as url:
+        app = gateway(settings_for(tmp_path, **behind(url)), store=Forgetful())
+
+        async def watched(scope: Any, receive: Any, send: Any) -> None:
+            async def noted(message: Any) -> None:
+                if message["type"] == "http.response.start":
+                    starts.append(message["status"])
+                await send(message)
+
+            await app(scope, receive, noted)
+
+        async with started(app) as http:
+            anna = await join(http)
+            starts.clear()
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(watched), base_url="http://nemo.test") as http:
+                answer = await remember(http, anna, "once", "k1")
+    assert answer.status_code == 201 and starts == [201] and stand_in.state.done == ["once"]
 
 
 async def test_answers_are_sealed_in_the_store(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from services.api_gateway.service import scope_of
 from shared import errors
 from shared.problems import openai_envelope, problem_response
+from shared.schemas.openai import Model
 from tests.gateway_house import bearer, gateway, join, settings_for, started
 
 
@@ -46,6 +47,16 @@ async def test_each_kind(http: httpx.AsyncClient) -> None:
     assert answer.status_code == 429 and envelope(answer)["code"] == "rate_limit_exceeded"
     assert int(answer.headers["retry-after"]) >= 1
     assert (await http.get("/gemma/nothing")).headers["content-type"] == "application/problem+json"
+
+
+async def test_the_id_of_a_model_may_be_a_path(http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def here(services: object) -> list[Model]:
+        return [Model(id="nvidia/parakeet-tdt-0.6b", created=0)]
+
+    monkeypatch.setattr("services.api_gateway.routes.openai._models", here)
+    anna = bearer(await join(http))
+    assert (await http.get("/v1/models/nvidia/parakeet-tdt-0.6b", headers=anna)).json()["object"] == "model"
+    assert envelope(await http.get("/v1/models/nvidia/other", headers=anna))["code"] == "model_not_found"
 
 
 async def test_the_unforeseen_and_the_invalid(tmp_path: Path) -> None:

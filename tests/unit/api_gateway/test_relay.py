@@ -143,4 +143,8 @@ def test_no_dependency_runs_in_a_thread(service: str) -> None:
     """FastAPI runs plain functions in a thread, which costs more than they do."""
     app = import_module(f"services.{service.replace('-', '_')}.app").create_app()
     calls = {call for _, dependant in routes_of(app) if dependant for call in dependencies(dependant)}
-    assert not [call.__qualname__ for call in calls if not inspect.iscoroutinefunction(call)]
+    assert not [
+        call.__qualname__
+        for call in calls
+        if not (inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call))
+    ]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import tempfile
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 from starlette.formparsers import MultiPartParser
 
+from services.emotion import routes
 from services.emotion.app import create_app
 from services.emotion.engines.onnx_minilm import OnnxMiniLM
 from services.emotion.settings import Settings
@@ -187,6 +190,53 @@ async def test_one_file_at_a_time(service: httpx.AsyncClient) -> None:
     sound = wav(tone(150, 1))
     answer = await service.post("/emotion/analyze", files=[("file", ("a", sound)), ("file", ("b", sound))])
     require_problem(answer, 400, "bad_request")
+
+
+def form_of(name: str, head: bytes, data: bytes) -> list[bytes]:
+    begin = b'--x\r\nContent-Disposition: form-data; name="%s"; filename="f"\r\n\r\n' % name.encode()
+    return [head + begin, data, b"\r\n--x--\r\n"]
+
+
+@pytest.mark.parametrize(("path", "name"), [("/emotion/analyze", "file"), ("/emotion/measure", "pcm")])
+async def test_so_many_bodies_are_read_at_once(
+    service: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, path: str, name: str
+) -> None:
+    feelings = service._transport.app.state.feelings  # type: ignore[attr-defined]
+    monkeypatch.setattr(feelings, "files", asyncio.Semaphore(1))
+    monkeypatch.setattr(feelings, "measurements", asyncio.Semaphore(1))
+    told = b'--x\r\nContent-Disposition: form-data; name="spans"\r\n\r\n[{"start_s": 0, "end_s": 1, "words": 2}]\r\n'
+    spans = told if name == "pcm" else b""
+    begun, go = list[int](), asyncio.Event()
+
+    async def body(number: int) -> AsyncIterator[bytes]:
+        begun.append(number)
+        await go.wait()
+        for piece in form_of(name, spans, wav(tone(200, 1))):
+            yield piece
+
+    async def send(number: int) -> int:
+        headers = {"Content-Type": "multipart/form-data; boundary=x"}
+        return (await service.post(path, content=body(number), headers=headers)).status_code
+
+    sending = [asyncio.create_task(send(number)) for number in range(2)]
+    await asyncio.sleep(0.2)
+    assert len(begun) == 1
+    go.set()
+    assert await asyncio.gather(*sending) == [200, 200] and len(begun) == 2
+
+
+async def test_a_body_that_is_too_slow_gives_its_place_back(
+    service: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routes, "BODY_S", 0.1)
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"--x"
+        await asyncio.sleep(30)
+
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    answer = await service.post("/emotion/analyze", content=body(), headers=headers)
+    assert require_problem(answer, 400, "bad_request")["detail"].startswith("The body did not come")
 
 
 async def test_a_dead_recogniser_is_named(service: httpx.AsyncClient, heard: Heard) -> None:

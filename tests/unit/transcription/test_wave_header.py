@@ -43,6 +43,13 @@ def test_a_chunk_before_the_format_is_passed_over() -> None:
     assert found is not None and found.rate_hz == 8_000 and listed[found.data_at - 8 : found.data_at - 4] == b"data"
 
 
+def test_the_first_format_holds_as_it_does_for_ffmpeg() -> None:
+    data = made(8_000, 2, "PCM_16")
+    second = b"fmt " + struct.pack("<IHHIIHH", 16, 1, 2, 48_000, 192_000, 4, 16)
+    found = wave_header.read(data[:36] + second + data[36:])
+    assert found is not None and found.rate_hz == 8_000
+
+
 def damaged(**fields: int) -> bytes:
     at = {"kind": 20, "channels": 22, "rate_hz": 24, "bits": 34}
     data = bytearray(made(8_000, 2, "PCM_16"))

@@ -17,6 +17,7 @@ import pytest
 from services.tts.encoding import MEDIA_TYPES
 from services.tts.engines import Capabilities, Sound
 from services.tts.engines.fake import FakeSpeech
+from shared.errors import ModelLost
 from shared.schemas.tts import SpeechFormat
 from tests.unit.tts.conftest import OTHER, decoded, made, serving
 
@@ -56,7 +57,7 @@ async def slow(held: Held) -> AsyncIterator[httpx.AsyncClient]:
 async def say(client: httpx.AsyncClient, text: Any = "Hello there.", **more: Any) -> httpx.Response:
     headers = {"Content-Type": "application/json"} | ({"x-as": more.pop("user")} if "user" in more else {})
     body = {"model": "tts-1", "voice": "alloy", "input": text} | more
-    return await client.post("/v1/audio/speech", content=json.dumps(body), headers=headers)
+    return await client.post("/speaking/speech", content=json.dumps(body), headers=headers)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -68,7 +69,7 @@ async def test_every_format(service: httpx.AsyncClient, form: SpeechFormat) -> N
 
 
 async def test_mp3_and_the_natural_speed_are_the_defaults(service: httpx.AsyncClient) -> None:
-    answer = await service.post("/v1/audio/speech", json={"input": "Hello there."})
+    answer = await service.post("/speaking/speech", json={"input": "Hello there."})
     assert answer.headers["content-type"] == "audio/mpeg"
     assert len(decoded(answer.content, "mp3")[0]) / 24_000 == pytest.approx(0.72, abs=0.15)
 
@@ -93,15 +94,31 @@ async def test_openais_events(service: httpx.AsyncClient) -> None:
     assert data == (await say(service, "One. Two. Three.", response_format="pcm")).content
 
 
+async def test_events_that_break_off_say_why() -> None:
+    class Failing(Held):
+        def speak(self, sentence: str, voice: str) -> Sound:
+            if self.spoken:
+                raise ModelLost if "lost" in sentence else RuntimeError("the engine's own words")
+            self.let.release()
+            return super().speak(sentence, voice)
+
+    for text, code in (("One. It is lost.", "model_lost"), ("One. It is broken.", None)):
+        async with serving(Failing()) as client:
+            answer = await say(client, text, response_format="pcm", stream_format="sse")
+        events = [json.loads(line.removeprefix("data: ")) for line in answer.text.split("\n\n") if line]
+        assert events[0]["type"] == "speech.audio.delta" and events[-1]["error"]["code"] == code
+        assert events[-1]["error"]["type"] == "server_error" and "own words" not in answer.text
+
+
 async def test_the_voices(service: httpx.AsyncClient) -> None:
-    (voice,) = (await service.get("/v1/audio/voices")).json()["data"]
+    (voice,) = (await service.get("/speaking/voices")).json()["data"]
     assert voice == {"id": "tone", "name": "Tone", "language": "en-us", "engine": "fake", "sample_rate_hz": 22050}
     assert (await say(service, voice="tone")).status_code == 200
 
 
 async def test_the_default_voice_can_be_chosen() -> None:
     async with serving(made("espeak"), voice="de") as client:
-        assert (await client.get("/v1/audio/voices")).json()["data"][0]["id"] == "de"
+        assert (await client.get("/speaking/voices")).json()["data"][0]["id"] == "de"
 
 
 @pytest.mark.parametrize(
@@ -150,7 +167,7 @@ async def test_what_is_odd_is_spoken(service: httpx.AsyncClient, text: str) -> N
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"x"', b"\xff\xfe", b"{" * 5_000])
 async def test_no_json_is_refused(service: httpx.AsyncClient, body: bytes) -> None:
     headers = {"Content-Type": "application/json"}
-    answer = await service.post("/v1/audio/speech", content=body, headers=headers)
+    answer = await service.post("/speaking/speech", content=body, headers=headers)
     assert answer.status_code in (400, 422) and answer.json()["code"] in ("bad_request", "invalid")
 
 
@@ -222,7 +239,7 @@ async def test_without_any_voice_it_starts_and_says_what_to_do(tmp_path: Path, m
     monkeypatch.setenv("PATH", str(tmp_path))
     async with serving(None, models_dir=tmp_path) as client:
         assert (await client.get("/live")).status_code == 200
-        for answer in (await say(client), await client.get("/v1/audio/voices")):
+        for answer in (await say(client), await client.get("/speaking/voices")):
             assert answer.status_code == 503 and answer.json()["code"] == "model_not_ready"
             assert "espeak-ng" in answer.json()["detail"] and answer.headers["retry-after"] == "60"
         monkeypatch.undo()

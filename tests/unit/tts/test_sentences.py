@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.tts.sentences import LONGEST_CHARS, cut
+from services.tts.sentences import _END, LONGEST_CHARS, cut
 
 
 @pytest.mark.parametrize(
@@ -53,3 +56,18 @@ def test_nothing_spoken_is_lost_and_nothing_harmful_stays(text: str) -> None:
 @pytest.mark.parametrize("hostile", ["!" * 4095 + "x", "A. " * 1365, '."' * 2048, ", " * 2048, "\u0301" * 4096])
 def test_hostile_texts_end(hostile: str) -> None:
     assert sum(map(len, cut(hostile))) <= 4096
+
+
+PLAIN_END = re.compile(r"[.!?…。！？]+[\"'”’)»]*(?=\s|$)|(?<=[。！？])|\n\s*\n")
+"""The ends of sentences as they are meant; it takes a second for some texts."""
+
+
+@given(st.text(".!。？\"') \nax", max_size=40))
+def test_the_quick_ends_are_the_plain_ones(text: str) -> None:
+    assert [each.span() for each in _END.finditer(text)] == [each.span() for each in PLAIN_END.finditer(text)]
+
+
+def test_a_long_run_of_marks_costs_no_more_than_other_text() -> None:
+    begun_s = time.process_time()
+    assert not list(_END.finditer("." * 40_950 + "x"))  # the plain one takes over a minute
+    assert time.process_time() - begun_s < 1
