@@ -169,6 +169,11 @@ def change_speakers(transcript: Transcript, change: ChangeSpeakers) -> Transcrip
     return changed.model_copy(update={"speakers": speakers})
 
 
+def revert(current: Transcript, earlier: Transcript) -> Transcript:
+    """The earlier one; how far the work on the recording is was no user's edit, so it stays."""
+    return earlier.model_copy(update={"status": current.status, "job_id": current.job_id})
+
+
 def keep_edits(edited: Transcript, made: Transcript) -> Transcript:
     """What the pipeline made anew, with the segments and speakers that a user edited.
 

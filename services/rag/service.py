@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from services.rag import repository, revisions, search, transcripts
+from services.rag import edits, repository, revisions, search, transcripts
 from services.rag.engines import Embedder, Vectors
 from services.rag.passages import chunks_of, passages_of
 from services.rag.repository import Chunk
@@ -102,9 +102,14 @@ class Library:
         return [Chunk(piece, title) for piece in pieces]
 
     async def put_transcript(self, user_id: str, transcript: Transcript, *, remember: bool = True) -> Transcript:
-        """Stored; found by search where it is to be remembered, else listed and read only. A user's edits stay."""
+        """Stored; found by search where it is to be remembered, else listed and read only. A user's edits stay.
+
+        What is stored early, while it is worked on, never replaces a whole one, which is then the answer.
+        """
         while True:
             found, seen = await self.run(user_id, lambda vault: transcripts.merged(vault, transcript))
+            if found.revision == seen:
+                return found
             passages = passages_of(found, self._settings.passage_chars) if remember else []
             vectors = await self.embed([passage.text for passage in passages])
             work = partial(
@@ -133,7 +138,8 @@ class Library:
     async def revert(self, user_id: str, transcript_id: str, revision: int, expected: int | None) -> Transcript:
         """As it was at that revision, under a new number. Raises PreconditionFailed, NotFound."""
         earlier = await self.transcript_at(user_id, transcript_id, revision)
-        return await self.revise(user_id, transcript_id, Edit("revert", lambda _: earlier), expected)
+        edit = Edit("revert", partial(edits.revert, earlier=earlier))
+        return await self.revise(user_id, transcript_id, edit, expected)
 
     async def transcript_at(self, user_id: str, transcript_id: str, revision: int) -> Transcript:
         return await self.run(

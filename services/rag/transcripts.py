@@ -28,12 +28,15 @@ def merged(vault: Vault, made: Transcript) -> tuple[Transcript, int | None]:
     """What the pipeline made, with what a user made of an earlier one; and that one's revision.
 
     Title and tags that a user changed stay; so do segments and speakers (`edits.keep_edits`). The revision is None
-    where there is no earlier one.
+    where there is no earlier one, and the found one's own where the earlier one stays as it is: it is whole, and what
+    was made is not.
     """
     row = _flags(vault, made.transcript_id)
     if row is None:
         return made, None
     kept = get(vault, made.transcript_id)
+    if kept.status == "completed" and made.status == "processing":
+        return kept, kept.revision
     found = edits.keep_edits(kept, made) if row["revised"] else made
     update: dict[str, Any] = {"revision": kept.revision + 1}
     if row["edited"]:

@@ -61,6 +61,8 @@ class Enrolments:
         except Invalid:
             if "transcript_id" not in body.fields:
                 raise
+        if not data and "transcript_id" not in body.fields:
+            raise _invalid("/audio_file", "The file is empty.")
         return bytes(data)
 
     async def _from_recording(self, user: Principal, fields: dict[str, str]) -> tuple[Sound, dict[str, str]]:
@@ -75,11 +77,17 @@ class Enrolments:
         channel = wanted[0].channel if decoded.channels > 1 else 0
         signal = decoded.samples[channel] if _separate(transcript.segments) else decoded.mono()
         sound = as_float(np.ascontiguousarray(stretches(signal, wanted, MOST_S)))
-        return sound, {"recording_id": recording.recording_id, "label": wanted[0].speaker}
+        return sound, {"recording_id": recording.recording_id} | _label(fields)
 
 
 def _separate(segments: list[Segment]) -> bool:
     return any(each.channel > 0 for each in segments)
+
+
+def _label(fields: dict[str, str]) -> dict[str, str]:
+    """A sample of a label goes when the label is named anew; segments that were pointed at stay whose they are."""
+    ids = fields.get("segment_ids", "").replace(",", "").strip()
+    return {} if ids else {"label": fields["label"]}
 
 
 def _chosen(segments: list[Segment], fields: dict[str, str]) -> list[Segment]:

@@ -95,6 +95,11 @@ class Speakers:
     async def add_print(self, owner: str, speaker_id: str, value: Sealed) -> str:
         """A sample of the voice; its id. Raises NotFound where the speaker was deleted meanwhile."""
         print_id = new_id("vpr")
+        await self.restore_print(owner, speaker_id, print_id, value)
+        return print_id
+
+    async def restore_print(self, owner: str, speaker_id: str, print_id: str, value: Sealed) -> None:
+        """One that was deleted, under the id that it had; as often as wanted. Raises NotFound as `add_print` does."""
         sealed = await self._sealed(owner, print_id, value)
         with in_our_words():
             added = await self._pool.fetchval(
@@ -102,12 +107,13 @@ class Speakers:
                 " WHERE owner = $2 AND speaker_id = $3 RETURNING owner, speaker_id)"
                 " INSERT INTO voiceprint (print_id, owner, speaker_id, sealed)"
                 " SELECT $1, owner, speaker_id, $4 FROM held"
+                " ON CONFLICT (print_id) DO UPDATE SET sealed = excluded.sealed"
+                " WHERE voiceprint.owner = excluded.owner"
                 " RETURNING print_id",
                 print_id, owner, speaker_id, sealed,
             )  # fmt: skip
         if added is None:
             raise NotFound
-        return print_id
 
     async def delete_prints(self, owner: str, print_ids: list[str]) -> None:
         with in_our_words():
@@ -170,16 +176,18 @@ class Speakers:
             )  # fmt: skip
         return undo_id
 
-    async def take_naming(self, owner: str, undo_id: str) -> Sealed:
-        """What it changed; it can be taken once. Raises NotFound."""
+    async def naming(self, owner: str, undo_id: str) -> Sealed:
+        """What it changed. Raises NotFound."""
         key = await self._keyring.data_key(owner)
         with in_our_words():
-            row = await self._pool.fetchrow(
-                "DELETE FROM naming WHERE owner = $1 AND undo_id = $2 RETURNING sealed", owner, undo_id
-            )
+            row = await self._pool.fetchrow("SELECT * FROM naming WHERE owner = $1 AND undo_id = $2", owner, undo_id)
         if row is None:
             raise NotFound
         return _opened(key, row, owner, undo_id)
+
+    async def delete_naming(self, owner: str, undo_id: str) -> None:
+        with in_our_words():
+            await self._pool.execute("DELETE FROM naming WHERE owner = $1 AND undo_id = $2", owner, undo_id)
 
     async def delete_owner(self, owner: str) -> None:
         with in_our_words():

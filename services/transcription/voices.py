@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -51,9 +52,16 @@ class Voices:
     def __init__(self, speakers: Speakers) -> None:
         self.speakers = speakers
         self._diarizer: Diarizer | None = None
+        # Not asyncio's own threads: live streams need those for what they write.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sample")
 
     def use(self, diarizer: Diarizer | None) -> None:
         self._diarizer = diarizer
+
+    @property
+    def ready(self) -> bool:
+        """False where no speaker model is installed: nothing can be learned or compared."""
+        return self._diarizer is not None
 
     @property
     def diarizer(self) -> Diarizer:
@@ -64,15 +72,17 @@ class Voices:
 
     # -- recognising
 
-    async def known(self, owner: str) -> tuple[list[Known], dict[str, Person]]:
-        """Those with samples that this model can compare."""
+    async def known(self, owner: str, without: Collection[str] = ()) -> tuple[list[Known], dict[str, Person]]:
+        """Those with samples that this model can compare, but for the samples with these ids; and everybody."""
         people = {each.speaker_id: each for each in await self.speakers.all(owner)}
-        found = [Known(each.speaker_id, vectors) for each in people.values() if (vectors := self._vectors(each))]
+        found = [
+            Known(each.speaker_id, vectors) for each in people.values() if (vectors := self._vectors(each, without))
+        ]
         return found, people
 
-    def _vectors(self, person: Person) -> list[Sound]:
-        ours = [each for each in person.prints.values() if each["model"] == self.diarizer.model]
-        return [voice_of(each).vector for each in ours]
+    def _vectors(self, person: Person, without: Collection[str]) -> list[Sound]:
+        kept = [value for print_id, value in person.prints.items() if print_id not in without]
+        return [voice_of(each).vector for each in kept if each["model"] == self.diarizer.model]
 
     async def matches(self, owner: str, voices: Mapping[str, Voice]) -> dict[str, Match]:
         """By label, those who were recognised."""
@@ -113,7 +123,7 @@ class Voices:
 
     async def enroll(self, owner: str, speaker_id: str, name: str | None, sound: Sound, source: Plain) -> Enrolment:
         """One more sample. Raises Invalid with the reason where it is none."""
-        sample = await asyncio.to_thread(self.diarizer.sample, sound)
+        sample = await asyncio.get_running_loop().run_in_executor(self._thread, self.diarizer.sample, sound)
         if sample.voice is None or sample.problem is not None:
             raise unfit(sample)
         await self._named(owner, speaker_id, name)

@@ -115,5 +115,6 @@ class Undone(Wire):
     """What was taken back."""
 
     recordings: list[str] = Field(default_factory=list)
-    """Those whose speakers are again what they were; one that was edited or deleted since is left as it is."""
+    """Those whose speakers are again what they were."""
     skipped: list[str] = Field(default_factory=list)
+    """Those whose speakers were named anew since, and those that were deleted: they are left as they are."""

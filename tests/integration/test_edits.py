@@ -126,6 +126,18 @@ async def test_every_state_can_be_read_and_had_again(library: Library) -> None:
             await library.revert(ANNA, name, number, None)
 
 
+async def test_a_state_from_the_midst_of_the_work_does_not_make_it_unfinished(library: Library) -> None:
+    said = transcript((A, "My name is Bop."))
+    early = said.model_copy(update={"status": "processing", "job_id": "job_1"})
+    await library.put_transcript(ANNA, early)
+    await library.revise(ANNA, said.transcript_id, text("seg_00001", "My name is Bob."), None)
+    whole = said.model_copy(update={"job_id": "job_2"})
+    await library.put_transcript(ANNA, whole)
+    back = await library.revert(ANNA, said.transcript_id, 1, None)
+    assert (back.text, back.status, back.job_id) == ("My name is Bop.", "completed", "job_2")
+    assert len(await library.run(ANNA, lambda vault: transcripts.page(vault, 9, None, {}))) == 1
+
+
 async def test_what_nobody_changed_has_one_state(library: Library) -> None:
     said = transcript((A, "As it is."))
     await library.put_transcript(ANNA, said)

@@ -215,6 +215,19 @@ async def test_what_is_stored_early_is_found_but_not_listed_and_then_replaced(li
     assert len(await library.run(ANNA, lambda vault: transcripts.page(vault, 10, None, {}))) == 1
 
 
+async def test_what_is_stored_early_replaces_no_whole_one(library: Library) -> None:
+    """A stage that is done again, or a worker that comes late."""
+    whole = transcript(("SPEAKER_00", "The boiler needs a new valve."))
+    await library.put_transcript(ANNA, whole)
+    early = transcript(("SPEAKER_00", "The boy learns")).model_copy(
+        update={"transcript_id": whole.transcript_id, "status": "processing"}
+    )
+    assert await library.put_transcript(ANNA, early) == whole
+    kept = await library.run(ANNA, lambda vault: transcripts.get(vault, whole.transcript_id))
+    assert kept == whole and await found(library, "boiler valve", mode="text")
+    assert len(await library.run(ANNA, lambda vault: transcripts.page(vault, 10, None, {}))) == 1
+
+
 async def test_what_is_not_to_be_remembered_is_read_but_not_found(library: Library) -> None:
     said = transcript(("Speaker 1", "This is between us."))
     await library.put_transcript(ANNA, said, remember=False)

@@ -180,6 +180,13 @@ def test_a_part_of_a_recording_is_a_sample_too_and_more_samples_add_up(
     assert again["speaker"]["embeddings"] == 2 and again["speaker"]["name"] == "R. Three"
     assert again["speaker"]["seconds"] == pytest.approx(2 * first.json()["seconds"], rel=0.3)
 
+    nobody = {"speakers": [{"label": label}]}
+    taken = anna.post(f"/transcription/{talk['transcript_id']}/speakers", json=nobody).json()
+    path = "/transcription/speakers/reader_three"
+    assert anna.get(path).json()["embeddings"] == 1, "the label's sample goes with its name, the segments' one stays"
+    anna.post(f"/transcription/speakers/undo/{taken['undo_id']}").raise_for_status()
+    assert anna.get(path).json()["embeddings"] == 2
+
 
 def test_what_is_no_sample_is_refused_with_the_reason(anna: httpx.Client, demo: np.ndarray) -> None:
     noise = np.random.default_rng(1).normal(size=10 * RATE_HZ) * 3_000
@@ -195,6 +202,12 @@ def test_what_is_no_sample_is_refused_with_the_reason(anna: httpx.Client, demo: 
         assert answer.json()["errors"][0]["detail"] in (problem, "too_short" if problem == "no_speech" else problem)
         assert "cannot be used" in answer.json()["detail"]
     assert anna.get("/transcription/speakers/nobody").status_code == 404, "nothing was left behind"
+
+
+def test_an_empty_file_is_told(anna: httpx.Client) -> None:
+    answer = enroll(anna, b"", speaker_id="nobody")
+    assert answer.status_code == 422
+    assert answer.json()["errors"] == [{"pointer": "/audio_file", "detail": "The file is empty."}]
 
 
 @pytest.mark.parametrize(

@@ -1303,7 +1303,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Model */
+        /**
+         * Model
+         * @description The id of a model may be its path.
+         */
         get: operations["model_v1_models__model_id__get"];
         put?: never;
         post?: never;
