@@ -74,7 +74,7 @@ IDS = {"transcript_id": "rec", "memory_id": "mem", "conversation_id": "cnv", "me
        "undo_id": "und"}  # fmt: skip
 
 
-SHARED = ("/v1/models/{model_id}",)
+SHARED = ("/v1/models/{model_id:path}",)
 """What everybody who is signed in may read: no user owns it."""
 
 

@@ -118,13 +118,20 @@ def test_who_takes_the_short_way() -> None:
         (*route.methods, route.path) for route in create_app().routes if isinstance(route, Relayed) and short(route)
     ]
     assert sorted(quick) == [
+        ("DELETE", "/transcription/speakers/{speaker_id}"),
+        ("GET", "/api/v1/transcribe/{session_id}"),
         ("GET", "/gemma/conversations/{conversation_id}"),
         ("GET", "/gpu/events"),
         ("GET", "/jobs/{job_id}"),
         ("GET", "/rag/memory/{memory_id}"),
+        ("GET", "/transcription/speakers"),
+        ("GET", "/transcription/speakers/{speaker_id}"),
         ("GET", "/transcription/{transcript_id}"),
         ("GET", "/transcription/{transcript_id}/audio"),
+        ("GET", "/transcription/{transcript_id}/revisions/{revision}"),
         ("POST", "/emotion/analyze"),
+        ("POST", "/transcription/enroll-speaker"),
+        ("POST", "/transcription/speakers/undo/{undo_id}"),
     ]
 
 
