@@ -70,7 +70,7 @@ class Room:
 
     def waiting(self) -> bool:
         """Somebody who listens waits for words; recordings in the background let them go first."""
-        return any(each.ended for each in self._sessions.values())
+        return any(each.ended for each in list(self._sessions.values()))  # also asked by other threads
 
     async def _by_hand(self, work: Callable[..., Result], *given: Any) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._hands, work, *given)

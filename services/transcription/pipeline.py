@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +25,7 @@ from services.transcription.chunking import cuts, most_spoken, moved
 from services.transcription.crosstalk import without_crosstalk
 from services.transcription.diarization import assign, label_of, speakers_of
 from services.transcription.emotions import felt
-from services.transcription.engines import Capabilities, Diarizer, Heard, Sound, Voice
+from services.transcription.engines import Capabilities, Diarization, Diarizer, Heard, Sound, Voice
 from services.transcription.engines.served import Speech
 from services.transcription.redaction import AUDIO_NOT_REDACTED, redact
 from services.transcription.repository import Recording, Recordings
@@ -91,6 +92,9 @@ class _Draft:
     known: dict[str, Speaker] = field(default_factory=dict)
     """Speakers who were recognised, by label."""
     emotion_model: str | None = None
+    ahead: asyncio.Future[Diarization] | None = None
+    """Who speaks when, worked out while the words are."""
+    over: threading.Event = field(default_factory=threading.Event)
     failed: list[str] = field(default_factory=list)
     """Late stages that are to be tried again."""
 
@@ -254,11 +258,18 @@ class Pipeline:
     async def _drafted(self, context: TaskContext, recording: Recording) -> _Draft:
         """All stages but the last. The first three have to succeed; each of the others may fail alone."""
         draft = await self._opened(context, recording)
+        try:
+            draft.ahead = await self._begun(context, draft)
+            return await self._worked_out(context, draft)
+        finally:
+            draft.over.set()  # a thread that nobody waits for any more may stop
+
+    async def _worked_out(self, context: TaskContext, draft: _Draft) -> _Draft:
         await self._asr(context, draft)
         if not draft.segments:
             draft.notices.append(Notice(code="no_speech", detail="No speech was found in this recording."))
             return draft
-        if draft.sound.duration_s > EARLY_S and recording.status != "completed":
+        if draft.sound.duration_s > EARLY_S and draft.recording.status != "completed":
             await self._early(draft)
         await self._late("diarization", self._diarization, context, draft)
         await self._late("identification", self._identification, context, draft)
@@ -380,17 +391,27 @@ class Pipeline:
         draft.voices = {label: voice_of(each) for label, each in saved[0]["voices"].items()}
         draft.notices += [Notice.model_validate(each) for each in saved[0]["notices"]]
 
+    async def _begun(self, context: TaskContext, draft: _Draft) -> asyncio.Future[Diarization] | None:
+        """Telling apart needs no words and one thread, so it begins with them; a core that waits is of no use."""
+        if self._diarizer is None or draft.apart or not draft.options["diarize"]:
+            return None
+        if await self._recordings.parts(draft.recording, "diarization"):
+            return None
+        hints = {name: draft.options.get(name) for name in ("num_speakers", "min_speakers", "max_speakers")}
+        breathe = partial(self._breathe, context, draft)
+        work = partial(self._diarizer.diarize, as_float(draft.signals[0]), breathe=breathe, **hints)
+        begun = asyncio.get_running_loop().run_in_executor(self._beside, work)
+        begun.add_done_callback(lambda done: done.cancelled() or done.exception())  # told where it is waited for
+        return begun
+
     async def _apart(self, context: TaskContext, draft: _Draft) -> dict[str, Any]:
         segments, voices, notices = draft.segments, dict[str, Voice](), list[Notice]()
         if self._diarizer is None and draft.options["diarize"] and not draft.apart:
             notices = [Notice(code="diarization_unavailable", detail=NO_SPEAKERS)]
         elif draft.apart and self._diarizer is not None:
             voices = await asyncio.get_running_loop().run_in_executor(self._beside, self._of_channels, draft)
-        elif draft.options["diarize"] and self._diarizer is not None:
-            hints = {name: draft.options.get(name) for name in ("num_speakers", "min_speakers", "max_speakers")}
-            breathe = partial(self._breathe, context)
-            work = partial(self._diarizer.diarize, as_float(draft.signals[0]), breathe=breathe, **hints)
-            found = await asyncio.get_running_loop().run_in_executor(self._beside, work)
+        elif draft.ahead is not None:
+            found = await draft.ahead
             segments = await asyncio.to_thread(assign, segments, found.turns)
             voices = {label_of(speaker): voice for speaker, voice in found.voices.items()}
         return {
@@ -409,12 +430,12 @@ class Pipeline:
                 found[label_of(channel)] = voice
         return found
 
-    def _breathe(self, context: TaskContext) -> None:
+    def _breathe(self, context: TaskContext, draft: _Draft) -> None:
         """Between two pieces of one long work, in its thread: while others go first it waits, so nothing is lost."""
-        while context.stop is None and self._holder.others_first:
+        while context.stop is None and not draft.over.is_set() and (self._holder.others_first or self.live_first()):
             time.sleep(BREATH_S)
-        if context.stop is not None:
-            raise context.stop
+        if context.stop is not None or draft.over.is_set():
+            raise context.stop or LeaseLost
 
     async def _identification(self, context: TaskContext, draft: _Draft) -> None:
         await self.voices.keep(draft.recording, draft.voices)
