@@ -14,7 +14,7 @@ from services.transcription.voices import Voices
 from shared.audio.decode import DecodeLimits, as_float, decode
 from shared.auth.principal import Principal
 from shared.clients.rag import RagClient
-from shared.errors import Conflict, Invalid, TooLarge
+from shared.errors import Conflict, Invalid
 from shared.schemas.problem import FieldError
 from shared.schemas.speakers import Enrolment, SpeakerId, SpeakerName
 from shared.schemas.transcription import Segment
@@ -50,20 +50,17 @@ class Enrolments:
         return await self._voices.enroll(user.user_id, speaker_id, name, sound, source)
 
     async def _file(self, body: MultipartBody) -> bytes:
-        data = bytearray()
+        most = self._settings.clip_bytes
+        detail = f"A sample may have {most} bytes; a minute of speech is enough."
+        data = b""
         try:
-            async for chunk in body.file("audio_file", "file", "audio"):
-                data += chunk
-                if len(data) > self._settings.clip_bytes:
-                    raise TooLarge(
-                        f"A sample may have {self._settings.clip_bytes} bytes; a minute of speech is enough."
-                    )
+            data = await body.whole("audio_file", "file", "audio", most=most, detail=detail)
         except Invalid:
             if "transcript_id" not in body.fields:
                 raise
         if not data and "transcript_id" not in body.fields:
             raise _invalid("/audio_file", "The file is empty.")
-        return bytes(data)
+        return data
 
     async def _from_recording(self, user: Principal, fields: dict[str, str]) -> tuple[Sound, dict[str, str]]:
         recording = await self._recordings.get(fields["transcript_id"], user.user_id)

@@ -141,10 +141,6 @@ class Pipeline:
         """None where the model was never loaded (yet)."""
         return self.engine.known
 
-    @property
-    def diarizer(self) -> Diarizer | None:
-        return self._diarizer
-
     def use(self, diarizer: Diarizer | None) -> None:
         self._diarizer = diarizer
         self.voices.use(diarizer)
@@ -157,13 +153,6 @@ class Pipeline:
 
     # -- for those who wait for it
 
-    async def hear(
-        self, sound: Sound, *, language: str | None = None, hotwords: str | None = None, most_s: float = CLIP_WAIT_S
-    ) -> Heard:
-        """What was said in a short stretch. Raises ModelNotReady."""
-        async with self._holder.use(most_s=most_s):
-            return await self.engine.transcribe(sound, language=language, hotwords=hotwords)
-
     async def utterance(self, sound: Sound, *, language: str | None, hotwords: str | None, most_s: float) -> Heard:
         """What was said in one utterance of a live stream. Raises ModelNotReady."""
         async with self._holder.use(most_s=most_s):
@@ -171,7 +160,8 @@ class Pipeline:
 
     async def clip(self, sound: Sound) -> tuple[Heard, str]:
         """What was said in a short clip, and by which model. Raises ModelNotReady."""
-        return await self.hear(sound), self.engine.capabilities.model
+        async with self._holder.use(most_s=CLIP_WAIT_S):
+            return await self.engine.transcribe(sound), self.engine.capabilities.model
 
     async def guess(self, sound: Sound, *, language: str | None) -> str:
         """A first idea of what is being said. Raises ModelNotReady."""

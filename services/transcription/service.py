@@ -20,7 +20,7 @@ from shared.audio.media_types import HEAD_BYTES, media_type_of
 from shared.auth.principal import Principal
 from shared.clients.gpu_coordinator import CoordinatorClient
 from shared.clients.rag import RagClient
-from shared.errors import AudioUnreadable, Conflict, NotFound, PreconditionFailed, ProductError, TooLarge
+from shared.errors import AudioUnreadable, Conflict, NotFound, PreconditionFailed, ProductError
 from shared.schemas.coordinator import SubmitTask
 from shared.schemas.ids import new_id
 from shared.schemas.live import Start
@@ -77,13 +77,12 @@ class Studio:
         journals: Journals,
     ) -> None:
         self._settings, self.recordings, self._blobs, self.keyring = settings, recordings, blobs, keyring
-        self._recordings, self._keyring, self._journals = recordings, keyring, journals
-        self._coordinator, self._rag, self.pipeline = coordinator, rag, pipeline
+        self._journals, self._coordinator, self._rag, self.pipeline = journals, coordinator, rag, pipeline
 
     async def upload(self, user: Principal, body: MultipartBody, family: Family | None = None) -> UploadAccepted:
         """Bytes, row and task are durable when it returns; nothing is left behind when it raises."""
         recording_id = new_id("rec")
-        key = await self._keyring.data_key(user.user_id)
+        key = await self.keyring.data_key(user.user_id)
         try:
             chunks = body.file("file", "audio", "audio_file")
             most = self._settings.max_upload_bytes
@@ -95,7 +94,7 @@ class Studio:
             options = upload_options.read(body.fields, self.pipeline.capabilities)
             values = options.model_dump() | {"filename": body.filename, "content_type": body.content_type}
             values["title"] = options.title or _title_of(body.filename)
-            await self._recordings.add(
+            await self.recordings.add(
                 recording_id,
                 user.user_id,
                 values | (dict(family.options) if family else {}),
@@ -119,15 +118,15 @@ class Studio:
         values["title"] = start.title or f"Live recording of {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
         values["channels"] = "separate" if start.channels > 1 else "mono"
         values["live"] = {"rate_hz": start.sample_rate_hz, "channels": start.channels, "resume": digest}
-        await self._recordings.add(recording_id, owner, values, size_bytes=0, sha256="", status=LIVE)
-        return await self._recordings.get(recording_id, owner)
+        await self.recordings.add(recording_id, owner, values, size_bytes=0, sha256="", status=LIVE)
+        return await self.recordings.get(recording_id, owner)
 
     async def adopt(self, recording: Recording, sound: AsyncIterator[bytes]) -> str:
         """A live recording has ended: from now on it is as if it had been uploaded. Its job."""
-        key = await self._keyring.data_key(recording.owner)
+        key = await self.keyring.data_key(recording.owner)
         most = self._settings.max_upload_bytes + int(self._settings.max_duration_s * MOST_LIVE_BYTES_S)
         info = await self._blobs.write(recording.owner, recording.recording_id, key, sound, max_bytes=most)
-        if not await self._recordings.set_stored(recording.recording_id, info.size_bytes, info.sha256):
+        if not await self.recordings.set_stored(recording.recording_id, info.size_bytes, info.sha256):
             await self._blobs.delete(recording.owner, recording.recording_id)  # deleted meanwhile
             raise NotFound
         self._journals.delete(recording.owner, recording.recording_id)
@@ -139,7 +138,7 @@ class Studio:
             await self._blobs.delete(owner, recording_id)
             self._journals.delete(owner, recording_id)
         with suppress(ProductError):
-            await self._recordings.delete(recording_id, owner)
+            await self.recordings.delete(recording_id, owner)
 
     async def _submit(self, recording_id: str, owner: str) -> str:
         task = await self._coordinator.submit(
@@ -150,18 +149,18 @@ class Studio:
                 idempotency_key=recording_id,
             )
         )
-        await self._recordings.set_job(recording_id, task.task_id)
+        await self.recordings.set_job(recording_id, task.task_id)
         return task.task_id
 
     async def tidy(self) -> None:
         """For ever: what a dead process left half done is done, uploads without a task and deletions."""
         while True:
             try:
-                for recording_id, owner in await self._recordings.without_job(older_than_s=30):
+                for recording_id, owner in await self.recordings.without_job(older_than_s=30):
                     await self._submit(recording_id, owner)
-                for recording_id, owner in await self._recordings.deleting(older_than_s=DELETE_S):
+                for recording_id, owner in await self.recordings.deleting(older_than_s=DELETE_S):
                     await self._erase(Principal(owner), recording_id)
-                    await self._recordings.delete(recording_id, owner)
+                    await self.recordings.delete(recording_id, owner)
             except ProductError:
                 log.warning("tidying up was put off")
             except Exception as error:  # a bug here must not end the tidying for good
@@ -172,7 +171,7 @@ class Studio:
         """The transcript once it is finished, or as it is after `wait_s` seconds."""
         began = asyncio.get_running_loop().time()
         while True:
-            status = await self._recordings.status(recording_id, user.user_id)
+            status = await self.recordings.status(recording_id, user.user_id)
             passed_s = asyncio.get_running_loop().time() - began
             if status in TERMINAL or passed_s >= wait_s:
                 found = await self.get(user, recording_id)
@@ -182,7 +181,7 @@ class Studio:
             await asyncio.sleep(min(max(0.05, passed_s / 20), 1.0, wait_s - passed_s))
 
     async def get(self, user: Principal, recording_id: str) -> Transcript:
-        recording = await self._recordings.get(recording_id, user.user_id)
+        recording = await self.recordings.get(recording_id, user.user_id)
         if recording.status == "completed":
             return await self._rag.transcript(user, recording_id)
         status = await self._status(user, recording)
@@ -206,14 +205,14 @@ class Studio:
         elif job.state in ("failed", "dead"):
             known = "failed", recording.error or job.error
         if known[0] != recording.status:
-            await self._recordings.set_status(recording.recording_id, *known)
+            await self.recordings.set_status(recording.recording_id, *known)
         return known
 
     async def _unfinished(self, recording: Recording, status: tuple[Any, str | None]) -> Transcript:
         """What there is so far: the text of the chunks that are done."""
         hidden = bool(recording.options.get("redact"))
-        parts = {} if hidden else await self._recordings.parts(recording, "asr")
-        parts = parts or ({} if hidden else await self._recordings.parts(recording, "live"))
+        parts = {} if hidden else await self.recordings.parts(recording, "asr")
+        parts = parts or ({} if hidden else await self.recordings.parts(recording, "live"))
         segments = [Segment.model_validate(each) for part in parts.values() for each in part["segments"]]
         segments.sort(key=lambda each: each.start_s)
         return Transcript(
@@ -241,7 +240,7 @@ class Studio:
         found = finished.data
         if not any(filters.values()):
             done = {each.transcript_id for each in found}
-            waiting = await self._recordings.unfinished(user.user_id, limit + 1, cursor)
+            waiting = await self.recordings.unfinished(user.user_id, limit + 1, cursor)
             new = [self._summary(user, each) for each in waiting if each.recording_id not in done]
             found = found + list(await asyncio.gather(*new))
         found.sort(key=lambda each: each.transcript_id, reverse=True)
@@ -252,12 +251,12 @@ class Studio:
     async def of_family(
         self, user: Principal, family: str, *, limit: int, offset: int, status: str | None
     ) -> list[TranscriptSummary]:
-        found = await self._recordings.of_family(user.user_id, family, limit=limit, offset=offset, status=status)
+        found = await self.recordings.of_family(user.user_id, family, limit=limit, offset=offset, status=status)
         return list(await asyncio.gather(*(self._summary(user, each) for each in found)))
 
     async def require_family(self, user: Principal, recording_id: str, family: str) -> None:
         """Raises NotFound, also for a recording that came by other routes."""
-        if (await self._recordings.get(recording_id, user.user_id)).family != family:
+        if (await self.recordings.get(recording_id, user.user_id)).family != family:
             raise NotFound
 
     async def _summary(self, user: Principal, recording: Recording) -> TranscriptSummary:
@@ -277,16 +276,16 @@ class Studio:
     async def edit(
         self, user: Principal, recording_id: str, edit: EditTranscript, headers: Mapping[str, str]
     ) -> Transcript:
-        recording = await self._recordings.get(recording_id, user.user_id)
+        recording = await self.recordings.get(recording_id, user.user_id)
         changes = edit.model_dump(exclude_none=True)
-        await self._recordings.set_options(recording, recording.options | changes)
+        await self.recordings.set_options(recording, recording.options | changes)
         if recording.status != "completed":
             return await self.get(user, recording_id)
         return await self._rag.edit_transcript(user, recording_id, edit, headers)
 
     async def vault_of(self, user: Principal, recording_id: str) -> RagClient:
         """Where the transcript is edited. Raises NotFound; Conflict while the pipeline still works at it."""
-        status = await self._recordings.status(recording_id, user.user_id)
+        status = await self.recordings.status(recording_id, user.user_id)
         if status != "completed":
             raise Conflict(f"The transcript is {status}; it can be edited once it is completed.")
         return self._rag
@@ -296,20 +295,20 @@ class Studio:
 
         What a crash or a dead service leaves undone, `tidy` does; a worker that is still at it saves nothing more.
         """
-        if await self._recordings.is_deleting(recording_id, user.user_id):
+        if await self.recordings.is_deleting(recording_id, user.user_id):
             await self._erase(user, recording_id)
             return
-        recording = await self._recordings.get(recording_id, user.user_id)
+        recording = await self.recordings.get(recording_id, user.user_id)
         if expected is not None and (await self.get(user, recording_id)).revision != expected:
             raise PreconditionFailed
         working = recording.job_id is not None and recording.status not in TERMINAL
-        await self._recordings.set_deleting(recording_id, user.user_id)
+        await self.recordings.set_deleting(recording_id, user.user_id)
         if working and recording.job_id is not None:
             with suppress(ProductError):
                 await self._coordinator.cancel(user, recording.job_id)
         await self._erase(user, recording_id)
         if not working:
-            await self._recordings.delete(recording_id, user.user_id)
+            await self.recordings.delete(recording_id, user.user_id)
 
     async def _erase(self, user: Principal, recording_id: str) -> None:
         await self._blobs.delete(user.user_id, recording_id)
@@ -319,24 +318,22 @@ class Studio:
 
     async def audio(self, user: Principal, recording_id: str) -> tuple[int, str]:
         """Size in bytes and media type of what was uploaded."""
-        await self._recordings.status(recording_id, user.user_id)
+        await self.recordings.status(recording_id, user.user_id)
         size = await self._blobs.size(user.user_id, recording_id)
         head = b"".join([each async for each in self.audio_bytes(user, recording_id, 0, HEAD_BYTES)])
         return size, media_type_of(head)
 
     async def audio_bytes(self, user: Principal, recording_id: str, start: int, end: int) -> AsyncIterator[bytes]:
-        key = await self._keyring.data_key(user.user_id)
+        key = await self.keyring.data_key(user.user_id)
         async for chunk in self._blobs.read(user.user_id, recording_id, key, start, end):
             yield chunk
 
     async def clip(self, body: MultipartBody) -> ClipTranscript:
         """Speech to text of a short clip, nothing kept."""
-        data = bytearray()
-        async for chunk in body.file("file", "audio", "audio_file"):
-            data += chunk
-            if len(data) > self._settings.clip_bytes:
-                raise TooLarge(f"A clip may have {self._settings.clip_bytes} bytes; upload longer ones as recordings.")
-        sound = await decode(bytes(data), limits=DecodeLimits(max_s=CLIP_S))
+        most = self._settings.clip_bytes
+        detail = f"A clip may have {most} bytes; upload longer ones as recordings."
+        data = await body.whole("file", "audio", "audio_file", most=most, detail=detail)
+        sound = await decode(data, limits=DecodeLimits(max_s=CLIP_S))
         heard, model = await self.pipeline.clip(as_float(sound.mono()))
         return ClipTranscript(
             text=" ".join(each.text for each in heard.segments),
@@ -347,7 +344,7 @@ class Studio:
         )
 
     async def delete_owner(self, owner: str) -> None:
-        await self._recordings.delete_owner(owner)
+        await self.recordings.delete_owner(owner)
         await self.pipeline.voices.speakers.delete_owner(owner)
         await self._blobs.delete_owner(owner)
 

@@ -103,6 +103,15 @@ class MultipartBody:
             detail = f"The file is missing; send it in the field `{names[0]}`."
             raise Invalid(detail, errors=[FieldError(pointer=f"/{names[0]}", detail="required")])
 
+    async def whole(self, *names: str, most: int, detail: str) -> bytes:
+        """The file in memory. Raises Invalid without it, TooLarge with `detail` beyond `most` bytes."""
+        data = bytearray()
+        async for chunk in self.file(*names):
+            data += chunk
+            if len(data) > most:
+                raise TooLarge(detail)
+        return bytes(data)
+
     def _begin(self, value: Any, names: tuple[str, ...]) -> bool:
         """True where the part that begins is the file."""
         options, content_type = value

@@ -147,9 +147,6 @@ class Journals:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             return await asyncio.to_thread(Journal, path, key, f"{owner}/{name}".encode())
 
-    def exists(self, owner: str, name: str) -> bool:
-        return self._path(owner, name).is_file()
-
     def delete(self, owner: str, name: str) -> None:
         with in_our_words():
             self._path(owner, name).unlink(missing_ok=True)

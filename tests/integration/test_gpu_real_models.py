@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,7 @@ import pytest
 from services.gpu_coordinator.device import found
 from shared.schemas.ids import new_id
 from tests.integration.gpu_house import until
-from tests.integration.test_transcription import spoken, wav
-from tests.integration.transcription_house import House, database, finished, upload
+from tests.integration.transcription_house import House, database, finished, spoken, upload, wav
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("llama_cpp") is None, reason="the language runtime is not built (`nemo up` builds it)"
@@ -62,7 +62,9 @@ def words_of(transcript: dict[str, Any]) -> list[tuple[Any, ...]]:
     return [(each["text"], each["start_s"], each["end_s"], each["speaker"]) for each in transcript["segments"]]
 
 
-def ask(client: httpx.Client, **more: Any) -> tuple[dict[str, Any], list[tuple[str, dict[str, Any]]]]:
+def ask(
+    client: httpx.Client, heard: Callable[[str], None] = lambda name: None, **more: Any
+) -> tuple[dict[str, Any], list[tuple[str, dict[str, Any]]]]:
     """The last event's data and all events of a streamed answer."""
     body = {"message": "Tell me about the sea.", "include_context": False, "stream": True, "temperature": 0} | more
     events = []
@@ -74,6 +76,7 @@ def ask(client: httpx.Client, **more: Any) -> tuple[dict[str, Any], list[tuple[s
                 name = line.removeprefix("event: ")
             elif line.startswith("data: "):
                 events.append((name, json.loads(line.removeprefix("data: "))))
+                heard(name)
     return events[-1][1], events
 
 
@@ -110,8 +113,15 @@ def test_an_answer_is_paused_and_loses_no_token(house: FullHouse, request: pytes
     user = new_id("usr")
     with house.client(user) as anna, house.client(user, "gemma") as chat:
         ask(chat, max_tokens=5)
-        accepted = upload(anna, wav(np.tile(spoken(), 3)), wait_s=0).json()
-        done, events = ask(chat, max_tokens=600, message=LONG)
+        with ThreadPoolExecutor() as threads:
+            uploads: list[Future[dict[str, Any]]] = []
+
+            def heard(name: str) -> None:  # somebody else wants the memory once the answer has begun, not before
+                if name == "token" and not uploads:
+                    uploads.append(threads.submit(lambda: upload(anna, wav(np.tile(spoken(), 3)), wait_s=0).json()))
+
+            done, events = ask(chat, heard, max_tokens=600, message=LONG)
+            accepted = uploads[0].result()
         stages = [data.get("stage") for name, data in events if name == "status"]
         assert "paused" in stages, stages
         told = "".join(data["text"] for name, data in events if name == "token")

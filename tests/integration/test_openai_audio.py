@@ -19,8 +19,7 @@ from openai import AsyncOpenAI
 from shared.auth.service_tokens import ServiceIdentity
 from shared.settings import ServiceSettings
 from tests.gateway_house import bearer, gateway, join, served, settings_for
-from tests.integration.test_transcription import spoken, wav
-from tests.integration.transcription_house import JFK, SENSE, House, house
+from tests.integration.transcription_house import JFK, SENSE, House, house, spoken, wav
 
 __all__ = ["house"]
 MODEL = "faster-whisper-tiny.en"

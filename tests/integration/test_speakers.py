@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import wave
 from typing import Any
 
 import httpx
@@ -14,23 +12,13 @@ import pytest
 from shared.audio.decode import decode
 from shared.schemas.ids import new_id
 from tests.conftest import ROOT
-from tests.integration.transcription_house import House, finished, house, upload
+from tests.integration.transcription_house import House, finished, house, upload, wav
 
 __all__ = ["house"]
 RATE_HZ = 16_000
 DEMO = ROOT / "services" / "cli" / "demo.ogg"
 REFERENCE = json.loads((ROOT / "tests" / "fixtures" / "demo" / "reference.json").read_text())
 READERS = sorted({each["speaker"] for each in REFERENCE})
-
-
-def wav(samples: np.ndarray) -> bytes:
-    into = io.BytesIO()
-    with wave.open(into, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(RATE_HZ)
-        file.writeframes(samples.astype("<i2").tobytes())
-    return into.getvalue()
 
 
 @pytest.fixture(scope="module")

@@ -7,33 +7,16 @@ import io
 import json
 import re
 import time
-import wave
 
 import httpx
 import numpy as np
 import pytest
 
 from shared.schemas.ids import new_id
-from tests.integration.transcription_house import JFK, SENSE, House, finished, house, upload
+from tests.integration.transcription_house import JFK, SENSE, House, finished, house, spoken, upload, wav
 
 __all__ = ["house"]
 RATE_HZ = 16_000
-
-
-def wav(samples: np.ndarray, rate_hz: int = RATE_HZ) -> bytes:
-    """int16 [n] or [n, channels]."""
-    into = io.BytesIO()
-    with wave.open(into, "wb") as file:
-        file.setnchannels(1 if samples.ndim == 1 else samples.shape[1])
-        file.setsampwidth(2)
-        file.setframerate(rate_hz)
-        file.writeframes(np.ascontiguousarray(samples, dtype="<i2").tobytes())
-    return into.getvalue()
-
-
-def spoken() -> np.ndarray:
-    with wave.open(str(SENSE)) as file:
-        return np.frombuffer(file.readframes(file.getnframes()), dtype="<i2")
 
 
 @pytest.fixture(scope="module")

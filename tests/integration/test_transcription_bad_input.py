@@ -11,8 +11,7 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.integration.test_transcription import spoken, wav
-from tests.integration.transcription_house import SENSE, House, database, upload
+from tests.integration.transcription_house import SENSE, House, database, spoken, upload, wav
 
 BOUNDARY = "b0undary"
 

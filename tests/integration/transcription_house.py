@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import secrets
 import signal
 import subprocess
 import sys
 import time
+import wave
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import httpx
+import numpy as np
 import pytest
 
 from shared.auth.principal import Principal
@@ -37,6 +40,22 @@ class Caller(httpx.Auth):
     def auth_flow(self, request: httpx.Request) -> Iterator[httpx.Request]:  # type: ignore[override]
         request.headers["Authorization"] = f"Bearer {self._identity.token_for(self._callee, self._user)}"
         yield request
+
+
+def wav(samples: np.ndarray, rate_hz: int = 16_000) -> bytes:
+    """int16 [n] or [n, channels]."""
+    into = io.BytesIO()
+    with wave.open(into, "wb") as file:
+        file.setnchannels(1 if samples.ndim == 1 else samples.shape[1])
+        file.setsampwidth(2)
+        file.setframerate(rate_hz)
+        file.writeframes(np.ascontiguousarray(samples, dtype="<i2").tobytes())
+    return into.getvalue()
+
+
+def spoken() -> np.ndarray:
+    with wave.open(str(SENSE)) as file:
+        return np.frombuffer(file.readframes(file.getnframes()), dtype="<i2")
 
 
 class House:

@@ -16,9 +16,10 @@ import numpy as np
 from faster_whisper import WhisperModel
 from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import Word as spoken_word  # noqa: N813
-from faster_whisper.vad import VadOptions, get_speech_timestamps, get_vad_model
+from faster_whisper.vad import get_vad_model
 
 from services.transcription.engines import Capabilities, Heard, Sound, require_language, require_sound
+from services.transcription.engines.pieces import pauses
 from services.transcription.settings import Settings
 from shared.errors import ModelNotReady
 from shared.schemas.ids import new_id
@@ -126,7 +127,7 @@ class FasterWhisper:
         require_sound(sound)
         require_language(self.capabilities, language)
         look = self._look(sound, language or "en", hotwords)
-        if look is None or look.likely <= LEAST_LIKELY or compression_ratio(look.text) >= MOST_REPEATED:
+        if look is None:
             return self.transcribe(sound, language=language, hotwords=hotwords)
         length_s = len(sound) / RATE_HZ
         part = {"seek": 0, "start": 0.0, "end": length_s, "tokens": look.tokens}
@@ -144,13 +145,11 @@ class FasterWhisper:
     def guess(self, sound: Sound, *, language: str | None = None) -> str:
         """Nothing where it looks wrong."""
         look = self._look(sound, language or "en", None)
-        if look is None or look.likely <= LEAST_LIKELY or compression_ratio(look.text) >= MOST_REPEATED:
-            return ""
-        return look.text if look.no_speech_prob <= DOUBTED else ""
+        return look.text if look is not None and look.no_speech_prob <= DOUBTED else ""
 
     def _look(self, sound: Sound, language: str, hotwords: str | None) -> _Look | None:
         """Greedy, over no more sound than there is: a window of 10 s costs a fifth of the usual 30 s. None where the
-        sound does not fit into one window."""
+        text looks wrong or the sound does not fit into one window."""
         length_s = len(sound) / RATE_HZ
         if length_s > 30.0:
             return None
@@ -168,6 +167,8 @@ class FasterWhisper:
         )  # fmt: skip
         tokens = [each for each in found.sequences_ids[0] if each < tokenizer.eot]
         text = tokenizer.decode(tokens).strip()
+        if found.scores[0] <= LEAST_LIKELY or compression_ratio(text) >= MOST_REPEATED:
+            return None
         return _Look(tokens, text, found.scores[0], found.no_speech_prob, encoded, frames, tokenizer)
 
     def _tokenizer(self, language: str) -> Tokenizer:
@@ -176,9 +177,7 @@ class FasterWhisper:
                          language=language if many else "en")  # fmt: skip
 
     def pauses(self, sound: Sound) -> list[tuple[float, float]]:
-        spoken = get_speech_timestamps(sound, VadOptions(min_silence_duration_ms=300))
-        edges = [0.0, *(t / RATE_HZ for each in spoken for t in (each["start"], each["end"])), len(sound) / RATE_HZ]
-        return [(start, end) for start, end in zip(edges[::2], edges[1::2], strict=True) if end > start]
+        return pauses(sound)
 
 
 def without_phantoms(found: list[Any], sound: Sound) -> list[Any]:
