@@ -14,7 +14,7 @@ from services.gpu_coordinator.arbiter import Arbiter
 from services.gpu_coordinator.holders import PostgresHolders
 from services.gpu_coordinator.ledger import Limits
 from services.gpu_coordinator.repository import PostgresTaskStore, TaskStore
-from services.gpu_coordinator.service import Doorbell, Queue, hear_replies, listen
+from services.gpu_coordinator.service import Doorbell, Queue, forget_old, hear_replies, listen
 from services.gpu_coordinator.settings import Settings
 from shared.lifecycle import background
 from shared.schemas.ids import new_id
@@ -70,7 +70,10 @@ def create_app(
         arbiters = [Arbiter(holders, probe, store, bell, limits, who, app.state.metrics) for probe in probes]
         app.state.checks |= {"postgres": lambda: postgres.answers(pool), "redis": store.ping}
         replies = hear_replies(store, bell, holders)
-        async with background(app.state.queue.sweep(), listen(pool, bell), replies, *(each.run() for each in arbiters)):
+        old = forget_old(app.state.queue.store, holders, settings.keep_days)
+        async with background(
+            app.state.queue.sweep(), listen(pool, bell), replies, old, *(each.run() for each in arbiters)
+        ):
             yield
         await store.close()
         await pool.close()

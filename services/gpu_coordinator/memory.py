@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from services.gpu_coordinator.ledger import Backlog, Change, HolderRow, Said, View, heard, registered
@@ -239,8 +239,21 @@ class MemoryTaskStore:
         ages = [(t.task_class, (now - t.created_at).total_seconds()) for t in waiting]
         return {name: max(age for each, age in ages if each == name) for name, _ in ages}
 
+    async def forget(self, days: float) -> int:
+        before = datetime.now(UTC) - timedelta(days=days)
+        old = [
+            each.task_id
+            for each in self._tasks.values()
+            if each.state in ("succeeded", "cancelled") and each.finished_at is not None and each.finished_at < before
+        ]
+        self._drop(old)
+        return len(old)
+
     async def delete_owner(self, owner: str) -> None:
-        for task_id in [t.task_id for t in self._tasks.values() if t.owner == owner]:
+        self._drop([t.task_id for t in self._tasks.values() if t.owner == owner])
+
+    def _drop(self, task_ids: Sequence[str]) -> None:
+        for task_id in task_ids:
             del self._tasks[task_id]
         self._keys = {key: task_id for key, task_id in self._keys.items() if task_id in self._tasks}
 

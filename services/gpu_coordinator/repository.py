@@ -19,6 +19,7 @@ from shared.storage.postgres import Pool, in_our_words
 TERMINAL = ("succeeded", "failed", "dead", "cancelled")
 RUNNING = ("running", "preempting")
 CHANNEL = "nemo_task"
+DAY_S = 86_400.0
 
 
 class TaskStore(Protocol):
@@ -53,6 +54,10 @@ class TaskStore(Protocol):
     async def retry(self, task_id: str, owner: str | None = None) -> Task: ...
     async def recover(self) -> list[Task]:
         """Give tasks of dead workers back to the queue."""
+        ...
+
+    async def forget(self, days: float) -> int:
+        """Tasks that ended well or were cancelled so long ago; how many. Failed ones stay: somebody may retry them."""
         ...
 
     async def counts(self) -> dict[str, int]: ...
@@ -280,6 +285,15 @@ class PostgresTaskStore:
                 " WHERE state = 'queued' AND run_after <= now() GROUP BY 1"
             )
         return {row["task_class"]: round(row["s"], 1) for row in rows}
+
+    async def forget(self, days: float) -> int:
+        with in_our_words():
+            done = await self._pool.execute(
+                "DELETE FROM task WHERE state IN ('succeeded', 'cancelled')"
+                " AND finished_at < now() - make_interval(secs => $1::float8)",
+                days * DAY_S,
+            )
+        return int(done.split()[-1])
 
     async def delete_owner(self, owner: str) -> None:
         with in_our_words():

@@ -22,6 +22,8 @@ from shared.telemetry import Metrics
 
 log = logging.getLogger(__name__)
 POLL_S = 1.0
+FORGET_S = 3600.0
+"""Between two looks for records that are too old, in seconds."""
 Gone = Callable[[], Awaitable[bool]]
 """True once nobody reads the answer any more."""
 
@@ -140,6 +142,18 @@ async def hear_replies(events: Store, bell: Doorbell, holders: PostgresHolders) 
         except Exception as error:  # polling does the work meanwhile
             log.warning("not listening to Redis", extra={"kind": type(error).__name__})
         await asyncio.sleep(1)
+
+
+async def forget_old(store: TaskStore, holders: PostgresHolders, days: float) -> None:
+    """For ever: what is only for looking back goes after its time, so that the tables stay small."""
+    while True:
+        try:
+            gone = await store.forget(days)
+            await holders.forget_old()
+            log.info("old records were removed", extra={"tasks": gone})
+        except Exception as error:  # the next hour tries again
+            log.warning("could not remove old records", extra={"kind": type(error).__name__})
+        await asyncio.sleep(FORGET_S)
 
 
 class Queue:

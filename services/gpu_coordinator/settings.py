@@ -39,3 +39,5 @@ class Settings(ServiceSettings):
     """Changes of residence for background work per minute and device; beyond that it waits, with an alarm."""
     verify_s: float = 30.0
     """Seconds that a killed process's memory has for coming back; then that memory is given to nobody."""
+    keep_days: float = 30.0
+    """Days that finished tasks are kept for looking back; failed ones stay until they are retried."""

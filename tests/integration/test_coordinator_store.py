@@ -14,6 +14,7 @@ import services.gpu_coordinator
 from services.gpu_coordinator.device import found
 from services.gpu_coordinator.holders import PostgresHolders
 from services.gpu_coordinator.repository import PostgresTaskStore
+from services.gpu_coordinator.service import forget_old
 from services.gpu_coordinator.settings import Settings
 from shared.errors import Invalid
 from shared.storage import postgres
@@ -131,3 +132,34 @@ async def test_a_connection_goes_back_as_it_came(pool: postgres.Pool) -> None:
         changed = "SELECT name FROM pg_settings WHERE source = 'session'"
         assert await connection.fetch(changed) == []
         await pool.release(connection)
+
+
+async def test_records_are_kept_for_their_time_only(store: PostgresTaskStore, pool: postgres.Pool) -> None:
+    holders = PostgresHolders(pool, 15)
+    device = found("cpu")[0].device
+    await holders.add_device(device)
+    for days in (0, 2):
+        await pool.execute(
+            "INSERT INTO memory_sample (device_id, used, at) VALUES ($1, '{}', now() - make_interval(days => $2))",
+            device.device_id,
+            days,
+        )
+    for days in (0, 29, 31):
+        await pool.execute(
+            "INSERT INTO swap_log (device_id, holder_id, epoch, what, why, at)"
+            " VALUES ($1, 'gemma', 1, 'turn', 'a test', now() - make_interval(days => $2))",
+            device.device_id,
+            days,
+        )
+    task, _ = await store.submit(work())
+    await end(store, await claimed(store))
+    await pool.execute("UPDATE task SET finished_at = now() - interval '31 days' WHERE task_id = $1", task.task_id)
+    tidying = asyncio.create_task(forget_old(store, holders, days=30))
+    try:
+        async with asyncio.timeout(10):
+            while await pool.fetchval("SELECT count(*) FROM swap_log") != 2:
+                await asyncio.sleep(0.02)
+        assert await pool.fetchval("SELECT count(*) FROM memory_sample") == 1
+        assert await pool.fetchval("SELECT count(*) FROM task") == 0
+    finally:
+        tidying.cancel()

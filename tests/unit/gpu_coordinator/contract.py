@@ -279,3 +279,17 @@ class TaskStoreContract:
         fresh, new = await store.submit(work(idempotency_key="k"))
         assert new and fresh.task_id != mine.task_id
         assert (await store.get(other.task_id)).state == "queued"
+
+    async def test_what_ended_well_is_forgotten_after_its_time(self, store: TaskStore) -> None:
+        done, _ = await store.submit(work())
+        await end(store, await claimed(store))
+        failed, _ = await store.submit(work(max_attempts=1))
+        await end(store, await claimed(store), "failed", error="not audio")
+        waits, _ = await store.submit(work())
+        assert await store.forget(days=1) == 0
+        await asyncio.sleep(0.01)
+        assert await store.forget(days=0) == 1
+        with pytest.raises(NotFound):
+            await store.get(done.task_id)
+        assert (await store.get(failed.task_id)).error == "not audio"
+        assert (await store.get(waits.task_id)).state == "queued"
