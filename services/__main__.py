@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     up = commands.add_parser("up", help="start the whole platform; Ctrl-C stops it")
     up.add_argument("--port", type=int, default=8000, help="port of the web page; the services follow it (8000)")
     up.add_argument("--host", default="127.0.0.1", help="address of the web page; 0.0.0.0 opens it to the network")
-    up.add_argument("--quiet", action="store_true", help="keep the services' logs out of the terminal")
+    up.add_argument("--verbose", action="store_true", help="show every line of the services' logs, not only warnings")
     up.set_defaults(run=_up)
 
     commands.add_parser("down", help="stop it").set_defaults(run=_down)
@@ -76,7 +76,7 @@ def _up(arguments: argparse.Namespace) -> int:
     from services.cli import up
 
     settings = ServiceSettings()
-    return asyncio.run(up.run(settings, port=arguments.port, host=arguments.host, quiet=arguments.quiet))
+    return asyncio.run(up.run(settings, port=arguments.port, host=arguments.host, verbose=arguments.verbose))
 
 
 def _down(arguments: argparse.Namespace) -> int:

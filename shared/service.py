@@ -57,11 +57,13 @@ def create_service(
     checks: Mapping[str, Check] | None = None,
     own_health: bool = False,
     middleware: Sequence[Middleware] = (),
+    unlogged: Sequence[str] = (),
 ) -> FastAPI:
     """A FastAPI application with logs, request ids, problem+json, health, metrics and a door that admits services.
 
     `checks` say how the dependencies are (each may raise); the lifespan may add to `app.state.checks`.
     `middleware` goes from the innermost outwards.
+    `unlogged`: routes that machines call all the time; only what fails there is logged.
     `own_health`: the routers bring `/health` and `/metrics` themselves (the gateway does).
     Raises RuntimeError where a route belongs to no class or to more than one.
     """
@@ -75,6 +77,7 @@ def create_service(
         redirect_slashes=False,
     )
     app.state.service_name = name
+    app.state.unlogged = frozenset((*_QUIET, *unlogged))
     app.state.settings = settings
     app.state.checks = dict(checks or {})
     app.state.metrics = Metrics(name)
@@ -223,7 +226,7 @@ class Frame:
     def _observe(self, scope: MutableMapping[str, Any], status: int, seconds: float) -> None:
         method, route = scope.get("method", "WS"), problems.route_of(scope)
         self._state.metrics.observe(method, route, status, seconds)
-        if route not in _QUIET:
+        if route not in self._state.unlogged or status >= 400:
             log.info(
                 "request",
                 extra={"method": method, "route": route, "status": status, "duration_ms": round(seconds * 1000, 1)},

@@ -118,7 +118,7 @@ class Platform:
         }
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "services", "up", "--port", str(self.port), "--quiet"],
+                [sys.executable, "-m", "services", "up", "--port", str(self.port)],
                 cwd=ROOT,
                 env=environment,
                 stdout=log,

@@ -47,16 +47,16 @@ class CannotStart(RuntimeError):
 
 
 class Console:
-    """Lines with the name of who wrote them, on the terminal and in one log file a process."""
+    """Lines with the name of who wrote them: all in a log file each, on the terminal those that a person needs."""
 
-    def __init__(self, folder: Path, *, quiet: bool) -> None:
-        self._folder, self._quiet = folder, quiet
+    def __init__(self, folder: Path, *, verbose: bool) -> None:
+        self._folder, self._verbose = folder, verbose
         self._colour = sys.stdout.isatty()
 
     def line(self, name: str, text: str) -> None:
         with suppress(OSError):  # a full disk stops the log, not the platform
             self._write(self._folder / f"{name}.log", text)
-        if self._quiet and name != "nemo":
+        if not (self._verbose or name == "nemo" or is_alarming(text)):
             return
         with suppress(OSError, ValueError):  # so does a terminal that went away
             print(self._painted(name, readable(text)), flush=True)
@@ -94,18 +94,26 @@ def readable(line: str) -> str:
     return " ".join(part for part in ("" if level == "INFO" else level, message, more) if part)
 
 
+def is_alarming(line: str) -> bool:
+    """A service's warning or worse."""
+    with suppress(ValueError):
+        told = json.loads(line) if line.startswith("{") else None
+        return isinstance(told, dict) and told.get("level") in ("WARNING", "ERROR", "CRITICAL")
+    return False
+
+
 _PLAIN = frozenset(("time", "level", "service", "logger", "request_id", "message"))
 
 
 class Platform:
     """The databases and services of one `nemo up`."""
 
-    def __init__(self, settings: ServiceSettings, *, port: int, host: str, quiet: bool) -> None:
+    def __init__(self, settings: ServiceSettings, *, port: int, host: str, verbose: bool) -> None:
         self.data_dir = settings.data_dir.resolve()
         self._settings = settings
         self._port, self._host = port, host
         self._shift = port - SERVICE_PORTS["api-gateway"]
-        self.console = Console(self.data_dir / "logs", quiet=quiet)
+        self.console = Console(self.data_dir / "logs", verbose=verbose)
         self._supervisor = Supervisor(self.console.line)
         self._secrets = settings.secrets_folder.resolve()
         self._builder: asyncio.subprocess.Process | None = None
@@ -351,9 +359,9 @@ def held(data_dir: Path, host: str, port: int) -> Iterator[None]:
         file.truncate(0)
 
 
-async def run(settings: ServiceSettings, *, port: int, host: str, quiet: bool) -> int:
+async def run(settings: ServiceSettings, *, port: int, host: str, verbose: bool) -> int:
     """Until Ctrl-C or SIGTERM. Answers the exit code."""
-    platform = Platform(settings, port=port, host=host, quiet=quiet)
+    platform = Platform(settings, port=port, host=host, verbose=verbose)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup nemo up` outlives its terminal

@@ -79,4 +79,5 @@ def create_app(
         await pool.close()
 
     lifespan = with_postgres if tasks is None or events is None else with_given
-    return create_service(NAME, settings, routers=[routes.router], lifespan=lifespan)
+    polled = ("/queue/claim", "/gpu/holders/{holder_id}/sync")
+    return create_service(NAME, settings, routers=[routes.router], lifespan=lifespan, unlogged=polled)

@@ -19,7 +19,7 @@ Usage = namedtuple("Usage", "total used free")
 @pytest.fixture
 def platform(tmp_path: Path) -> Platform:
     keys.ensure(tmp_path / "secrets", tmp_path)
-    return Platform(ServiceSettings(data_dir=tmp_path), port=9100, host="127.0.0.1", quiet=True)
+    return Platform(ServiceSettings(data_dir=tmp_path), port=9100, host="127.0.0.1", verbose=False)
 
 
 def test_a_full_disk_is_told_with_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,14 +74,14 @@ def test_all_ports_are_shifted_together(platform: Platform) -> None:
 
 @pytest.mark.parametrize("port", [0, -5, 65_535, 80_000])
 def test_a_port_out_of_range_is_told(tmp_path: Path, port: int) -> None:
-    platform = Platform(ServiceSettings(data_dir=tmp_path), port=port, host="127.0.0.1", quiet=True)
+    platform = Platform(ServiceSettings(data_dir=tmp_path), port=port, host="127.0.0.1", verbose=False)
     with pytest.raises(CannotStart, match="--port"):
         platform.check()
 
 
 def test_only_the_gateway_listens_where_it_is_told(tmp_path: Path) -> None:
     keys.ensure(tmp_path / "secrets", tmp_path)
-    platform = Platform(ServiceSettings(data_dir=tmp_path), port=8000, host="0.0.0.0", quiet=True)
+    platform = Platform(ServiceSettings(data_dir=tmp_path), port=8000, host="0.0.0.0", verbose=False)
     hosts = {name: platform._environment(name, {})[f"{name.upper().replace('-', '_')}_HOST"] for name in SERVICE_PORTS}
     assert hosts.pop("api-gateway") == "0.0.0.0"
     assert set(hosts.values()) == {"127.0.0.1"}
@@ -101,12 +101,23 @@ def test_a_service_is_told_no_secret_and_no_database_that_it_does_not_need(
 
 
 def test_each_writes_its_own_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    console = Console(tmp_path / "logs", quiet=True)
+    console = Console(tmp_path / "logs", verbose=False)
     console.line("postgres", "ready")
     console.say("hello")
     assert (tmp_path / "logs" / "postgres.log").read_text() == "ready\n"
     assert console.last_words("postgres") == "ready" and console.last_words("rag") == ""
     assert "hello" in capsys.readouterr().out and not (tmp_path / "logs" / "rag.log").exists()
+
+
+def test_the_terminal_shows_what_a_person_needs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = ['{"level": "INFO", "message": "request"}', '{"level": "WARNING", "message": "disk"}', "{not json", "[1]"]
+    for line in lines:
+        Console(tmp_path, verbose=False).line("rag", line)
+    assert capsys.readouterr().out == "             rag | WARNING disk\n"
+    for line in lines:
+        Console(tmp_path, verbose=True).line("rag", line)
+    assert len(capsys.readouterr().out.splitlines()) == 4
+    assert len((tmp_path / "rag.log").read_text().splitlines()) == 8
 
 
 def test_json_is_for_files_and_words_are_for_eyes() -> None:
@@ -119,7 +130,7 @@ def test_json_is_for_files_and_words_are_for_eyes() -> None:
 
 def test_a_long_log_is_put_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(up, "LOG_BYTES", 100)
-    console = Console(tmp_path, quiet=True)
+    console = Console(tmp_path, verbose=False)
     for number in range(60):
         console.line("rag", f"line {number}")
     assert (tmp_path / "rag.log").stat().st_size < 200
@@ -129,7 +140,7 @@ def test_a_long_log_is_put_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / "logs").touch()  # where the folder should be
-    Console(tmp_path / "logs", quiet=True).line("rag", "hello")
+    Console(tmp_path / "logs", verbose=False).line("rag", "hello")
 
 
 def test_the_language_model_is_told_in_words(tmp_path: Path) -> None:
