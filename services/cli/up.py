@@ -152,12 +152,12 @@ class Platform:
         began = time.monotonic()
         urls = await self._databases()
         children = [self._service(name, urls) for name in ORDER]
-        for child in children:
-            self.console.say(f"starting {child.name}")
-            await self._supervisor.start(child)
-            if child.name == "gpu-coordinator":  # the others ask it for work
-                await self._until_ready(child)
-        for child in children:
+        first, *others = children  # the others ask the coordinator for work
+        await self._begin(first)
+        await self._until_ready(first)
+        for child in others:
+            await self._begin(child)
+        for child in others:
             await self._until_ready(child)
         await self._language_runtime()
         self.console.say(f"all services are up after {time.monotonic() - began:.1f} s")
@@ -230,6 +230,10 @@ class Platform:
             "OMP_WAIT_POLICY": "passive",
             "HF_HUB_OFFLINE": "1",
         }
+
+    async def _begin(self, child: Child) -> None:
+        self.console.say(f"starting {child.name}")
+        await self._supervisor.start(child)
 
     async def _until_ready(self, child: Child, wait_s: float = READY_S) -> None:
         if not await self._supervisor.wait_ready(child, wait_s):
