@@ -6,6 +6,7 @@
     - Invalid                422
       . AudioUnreadable      422
       . AudioTooLong         422
+      . DocumentUnreadable   422
     - UnsupportedMedia       415
     - TooLarge               413
   + Unauthenticated          401
@@ -109,6 +110,12 @@ class AudioUnreadable(Invalid):
     """This file could not be read as audio."""
 
     code = "audio_unreadable"
+
+
+class DocumentUnreadable(Invalid):
+    """The file cannot be read as a document."""
+
+    code = "document_unreadable"
 
 
 class AudioTooLong(Invalid):

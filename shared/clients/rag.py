@@ -8,6 +8,7 @@ from typing import Any
 from shared.auth.principal import Principal
 from shared.clients.edits import TranscriptEdits
 from shared.schemas.coordinator import Job
+from shared.schemas.documents import Document
 from shared.schemas.edits import ChangeSpeakers
 from shared.schemas.rag import (
     Conversation,
@@ -47,6 +48,12 @@ class RagClient(TranscriptEdits):
 
     async def forget(self, user: Principal, memory_id: str, headers: Mapping[str, str] | None = None) -> None:
         await self.json("DELETE", f"/rag/memory/{memory_id}", user=user, headers=headers)
+
+    async def documents(self, user: Principal, **params: Any) -> Page[Document]:
+        return Page[Document].model_validate(await self.json("GET", "/rag/documents", user=user, params=params))
+
+    async def delete_document(self, user: Principal, document_id: str) -> None:
+        await self.json("DELETE", f"/rag/documents/{document_id}", user=user)
 
     async def rebuild(self, user: Principal) -> Job:
         """Embed everything of the user anew; the job does it."""

@@ -88,7 +88,7 @@ async def rebuild(user: CurrentUser, services: Services, response: Response) -> 
 
 @router.delete("/rag/all", status_code=204)
 async def clear(user: CurrentUser, services: Services) -> None:
-    """Empty the vault: memories, transcripts, conversations. Recordings' audio is deleted with each recording."""
+    """Empty the vault: memories, documents, transcripts, conversations. Audio is deleted with each recording."""
     await services.rag.clear(user)
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import Depends, Query, Request
 
+from services.rag.reading import Reading
 from services.rag.service import Library
 
 Limit = Annotated[int, Query(ge=1, le=200)]
@@ -17,4 +18,10 @@ async def the_library(request: Request) -> Library:
     return library
 
 
+async def the_reading(request: Request) -> Reading:
+    reading: Reading = request.app.state.reading
+    return reading
+
+
 TheLibrary = Annotated[Library, Depends(the_library)]
+TheReading = Annotated[Reading, Depends(the_reading)]
