@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from services.rag import documents, sections
 from services.rag.extraction import Extracted, ReadLimits, extract
 from services.rag.sections import Piece
-from services.rag.service import BATCH, Library
+from services.rag.service import Library
 from services.rag.settings import Settings
 from shared.auth.principal import Principal
 from shared.clients.gpu_coordinator import CoordinatorClient
@@ -31,6 +31,8 @@ from shared.storage.keyring import Keyring
 
 log = logging.getLogger(__name__)
 READ = "read_document"
+BATCH = 16
+"""Passages embedded and stored at once; a search that comes meanwhile waits for no more than these."""
 OVER = ("failed", "dead", "cancelled")
 """States of a job after which nobody will read the document any more."""
 

@@ -720,9 +720,74 @@ export interface paths {
         post?: never;
         /**
          * Clear
-         * @description Empty the vault: memories, transcripts, conversations. Recordings' audio is deleted with each recording.
+         * @description Empty the vault: memories, documents, transcripts, conversations. Audio is deleted with each recording.
          */
         delete: operations["clear_rag_all_delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/rag/documents": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Page
+         * @description Newest first.
+         */
+        get: operations["page_rag_documents_get"];
+        put?: never;
+        /**
+         * Upload
+         * @description Remember a document: kept as it came, found by its passages. Its type is told by its content.
+         */
+        post: operations["upload_rag_documents_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/rag/documents/{document_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Document */
+        get: operations["document_rag_documents__document_id__get"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete
+         * @description File, text, passages and vectors are gone when this answers.
+         */
+        delete: operations["delete_rag_documents__document_id__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/rag/documents/{document_id}/file": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * File
+         * @description The bytes that were sent, as an attachment.
+         */
+        get: operations["file_rag_documents__document_id__file_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -1603,10 +1668,16 @@ export interface components {
          * @description The evidence for an answer: what was said, where and when.
          */
         Citation: {
+            /** Document Id */
+            document_id?: string | null;
             /** End S */
             end_s?: number | null;
             /** Memory Id */
             memory_id: string;
+            /** Offset */
+            offset?: number | null;
+            /** Page */
+            page?: number | null;
             /** Quote */
             quote: string;
             /** Score */
@@ -1758,6 +1829,90 @@ export interface components {
             /** Text */
             text: string;
             usage: components["schemas"]["DurationUsage"];
+        };
+        /**
+         * Document
+         * @description A file that is kept as it came, and what was read from it.
+         */
+        Document: {
+            /** Attachments */
+            attachments?: string[];
+            /**
+             * Characters
+             * @default 0
+             */
+            characters: number;
+            /**
+             * Chunks
+             * @default 0
+             */
+            chunks: number;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Document Id */
+            document_id: string;
+            /** Error */
+            error?: string | null;
+            /** Error Code */
+            error_code?: string | null;
+            /** Filename */
+            filename?: string | null;
+            /** Occurred At */
+            occurred_at?: string | null;
+            /** Pages */
+            pages?: number | null;
+            /** Sha256 */
+            sha256: string;
+            /** Size Bytes */
+            size_bytes: number;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "processing" | "completed" | "failed";
+            /** Tags */
+            tags?: string[];
+            /** Title */
+            title: string;
+            /** Type */
+            type?: ("txt" | "md" | "html" | "pdf" | "docx" | "eml") | null;
+            /**
+             * Updated At
+             * Format: date-time
+             */
+            updated_at: string;
+            /** Warnings */
+            warnings?: components["schemas"]["DocumentWarning"][];
+        };
+        /**
+         * DocumentAccepted
+         * @description The document is safe on disk and is being read.
+         */
+        DocumentAccepted: {
+            /** Document Id */
+            document_id: string;
+            /** Job Id */
+            job_id: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "processing" | "completed" | "failed";
+        };
+        /**
+         * DocumentWarning
+         * @description What of a document could not be read, or had to be guessed.
+         *
+         *     Codes: cut, scanned, pages_without_text, damaged_pages, encoding_guessed, encoding_damaged, attachments, empty.
+         */
+        DocumentWarning: {
+            /** Code */
+            code: string;
+            /** Detail */
+            detail: string;
         };
         /** DurationUsage */
         DurationUsage: {
@@ -1944,12 +2099,20 @@ export interface components {
              * Format: date-time
              */
             created_at: string;
+            /** Document Id */
+            document_id?: string | null;
+            /** End Offset */
+            end_offset?: number | null;
             /** End S */
             end_s?: number | null;
             /** Memory Id */
             memory_id: string;
             /** Memory Type */
             memory_type: string;
+            /** Offset */
+            offset?: number | null;
+            /** Page */
+            page?: number | null;
             /** Segment Id */
             segment_id?: string | null;
             /** Similarity */
@@ -2278,6 +2441,18 @@ export interface components {
         Page_ConversationSummary_: {
             /** Data */
             data: components["schemas"]["ConversationSummary"][];
+            /**
+             * Has More
+             * @default false
+             */
+            has_more: boolean;
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
+        /** Page[Document] */
+        Page_Document_: {
+            /** Data */
+            data: components["schemas"]["Document"][];
             /**
              * Has More
              * @default false
@@ -4872,6 +5047,226 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    page_rag_documents_get: {
+        parameters: {
+            query?: {
+                limit?: number;
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Document_"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    upload_rag_documents_post: {
+        parameters: {
+            query?: {
+                wait_s?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "multipart/form-data": {
+                    /** Format: binary */
+                    file: string;
+                    /** Format: date-time */
+                    occurred_at?: string;
+                    /** @description Separated by commas. */
+                    tags?: string;
+                    title?: string;
+                };
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Document"] | components["schemas"]["DocumentAccepted"];
+                };
+            };
+            /** @description Safe on disk; follow Location for its progress. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DocumentAccepted"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    document_rag_documents__document_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                document_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Document"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_rag_documents__document_id__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                document_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    file_rag_documents__document_id__file_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                document_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": string;
+                };
             };
             /** @description What is wrong with the request, as application/problem+json. */
             "4XX": {
