@@ -47,6 +47,7 @@ UPLOADS = (
     "/transcription/enroll-speaker",
     "/emotion/analyze",
     "/rag/documents",
+    "/rag/import",
     "/v1/audio/transcriptions",
     "/v1/audio/translations",
     "/v1/audio/diarization",

@@ -9,13 +9,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from fastapi import FastAPI
 
 from services.rag.engines import BUILTIN, Embedder
+from services.rag.ownership import Ownership
 from services.rag.reading import READ, Reading
-from services.rag.routes import conversations, documents, edits, memories, transcripts
+from services.rag.routes import conversations, documents, edits, memories, ownership, transcripts
 from services.rag.service import REBUILD, Library
 from services.rag.settings import Settings
 from services.rag.vaults import Vaults
 from shared import engines
 from shared.clients.gpu_coordinator import CoordinatorClient
+from shared.clients.transcription import TranscriptionClient
 from shared.gpu.worker import TaskWorker
 from shared.lifecycle import background
 from shared.schemas.ids import new_id
@@ -50,11 +52,21 @@ def create_app(
             app.state.coordinator = client = coordinator or CoordinatorClient(settings, app.state.identity)
             blobs = FileBlobs(settings.data_dir / "documents")
             app.state.reading = Reading(app.state.library, blobs, ring, client, settings)
+            speech = await stack.enter_async_context(TranscriptionClient(settings, app.state.identity))
+            incoming = FileBlobs(settings.data_dir / "imports")
+            app.state.ownership = Ownership(app.state.library, blobs, incoming, ring, client, speech, settings)
             if coordinator is None:
                 await stack.enter_async_context(_workers(client, app))
             yield
 
-    routers = [memories.router, documents.router, transcripts.router, edits.router, conversations.router]
+    routers = [
+        memories.router,
+        documents.router,
+        ownership.router,
+        transcripts.router,
+        edits.router,
+        conversations.router,
+    ]
     return create_service(NAME, settings, routers=routers, lifespan=lifespan)
 
 

@@ -23,9 +23,14 @@ _PASSAGES = "memory_id IN (SELECT memory_id FROM document_passage WHERE document
 
 def add(vault: Vault, document: Document) -> None:
     """Durable when it returns."""
-    values = (document.document_id, document.status, _details(document), moment(document.created_at))
     with transaction(vault.db):
-        vault.db.execute("INSERT INTO document (document_id, status, details, created_at) VALUES (?, ?, ?, ?)", values)
+        insert(vault, document)
+
+
+def insert(vault: Vault, document: Document) -> None:
+    """Inside a transaction."""
+    values = (document.document_id, document.status, _details(document), moment(document.created_at))
+    vault.db.execute("INSERT INTO document (document_id, status, details, created_at) VALUES (?, ?, ?, ?)", values)
 
 
 def _details(document: Document) -> str:

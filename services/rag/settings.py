@@ -31,5 +31,9 @@ class Settings(ServiceSettings):
     """Most text read from one document, in characters; what is cut off is said in its warnings."""
     document_cpu_s: int = 60
     """Processor time that the reading of one document may take, in seconds."""
+    max_import_bytes: int = 1024**3
+    """Largest archive of a vault that is taken back, in bytes."""
+    import_ratio: int = 20
+    """How many times its own size such an archive may unpack to."""
     passage_chars: int = 700
     """Length that a passage of a transcript or of a long memory aims at, in characters."""

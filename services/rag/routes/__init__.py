@@ -8,6 +8,7 @@ from fastapi import Depends, Query, Request
 
 from services.rag.reading import Reading
 from services.rag.service import Library
+from shared.multipart import MultipartBody
 
 Limit = Annotated[int, Query(ge=1, le=200)]
 Cursor = Annotated[str | None, Query(max_length=64)]
@@ -23,5 +24,10 @@ async def the_reading(request: Request) -> Reading:
     return reading
 
 
+async def multipart_body(request: Request) -> MultipartBody:
+    return MultipartBody(request.headers.get("content-type", ""), request.stream())
+
+
+Body = Annotated[MultipartBody, Depends(multipart_body)]
 TheLibrary = Annotated[Library, Depends(the_library)]
 TheReading = Annotated[Reading, Depends(the_reading)]

@@ -6,24 +6,16 @@ from functools import partial
 from typing import Annotated
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 
 from services.rag import documents
-from services.rag.routes import Cursor, Limit, TheLibrary, TheReading
+from services.rag.routes import Body, Cursor, Limit, TheLibrary, TheReading
 from shared.auth.dependencies import ForUser
-from shared.multipart import MultipartBody
 from shared.schemas.documents import Document, DocumentAccepted
 from shared.schemas.wire import Page, page_of
 
 router = APIRouter(prefix="/rag/documents")
-
-
-async def multipart_body(request: Request) -> MultipartBody:
-    return MultipartBody(request.headers.get("content-type", ""), request.stream())
-
-
-Body = Annotated[MultipartBody, Depends(multipart_body)]
 
 
 @router.post(
