@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from services.rag.engines import BUILTIN, Embedder
 from services.rag.ownership import Ownership
 from services.rag.reading import READ, Reading
+from services.rag.retention import Keeper
 from services.rag.routes import conversations, documents, edits, memories, ownership, transcripts
 from services.rag.service import REBUILD, Library
 from services.rag.settings import Settings
@@ -55,6 +56,7 @@ def create_app(
             speech = await stack.enter_async_context(TranscriptionClient(settings, app.state.identity))
             incoming = FileBlobs(settings.data_dir / "imports")
             app.state.ownership = Ownership(app.state.library, blobs, incoming, ring, client, speech, settings)
+            app.state.keeper = Keeper(app.state.library, app.state.reading, speech, settings.data_dir / "vaults")
             if coordinator is None:
                 await stack.enter_async_context(_workers(client, app))
             yield
@@ -91,5 +93,5 @@ async def _workers(client: CoordinatorClient, app: FastAPI) -> AsyncIterator[Non
     async with client:
         rebuild = TaskWorker(client, {REBUILD: app.state.library.rebuild}, new_id("rag"))
         read = TaskWorker(client, {READ: app.state.reading.read}, new_id("rag"))
-        async with background(rebuild.run(), read.run()):
+        async with background(rebuild.run(), read.run(), app.state.keeper.run()):
             yield

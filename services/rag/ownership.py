@@ -27,6 +27,8 @@ from shared.storage.keyring import Keyring
 
 Result = TypeVar("Result")
 _PIECE = 256 * 1024
+_GENEROUS_BYTES = 16 * 1024**2
+"""What any archive may unpack to, however small it is."""
 
 
 class Ownership:
@@ -62,7 +64,7 @@ class Ownership:
             info = await self._incoming.write(user.user_id, name, key, body.file("file"), max_bytes=most)
             read = partial(self._incoming.read, user.user_id, name, key)
             file = opened(SealedFile(read, info.size_bytes, asyncio.get_running_loop()))
-            unpacked = most * self._settings.import_ratio
+            unpacked = _GENEROUS_BYTES + info.size_bytes * self._settings.import_ratio
             archive = await asyncio.to_thread(Archive, file, unpacked)
             return await self._merged(user, archive, key)
         finally:

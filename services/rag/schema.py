@@ -100,5 +100,10 @@ CREATE TABLE document_passage (
     end_offset  INTEGER NOT NULL
 );
 CREATE INDEX document_passage_document ON document_passage (document_id);
+CREATE TABLE retention (
+    only  INTEGER PRIMARY KEY CHECK (only = 1),
+    rules TEXT NOT NULL,
+    run   TEXT
+);
 """,
 )

@@ -33,7 +33,7 @@ class Settings(ServiceSettings):
     """Processor time that the reading of one document may take, in seconds."""
     max_import_bytes: int = 1024**3
     """Largest archive of a vault that is taken back, in bytes."""
-    import_ratio: int = 20
-    """How many times its own size such an archive may unpack to."""
+    import_ratio: int = 50
+    """How many times its own size such an archive may unpack to, beyond 16 MiB."""
     passage_chars: int = 700
     """Length that a passage of a transcript or of a long memory aims at, in characters."""

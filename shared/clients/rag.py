@@ -10,6 +10,7 @@ from shared.clients.edits import TranscriptEdits
 from shared.schemas.coordinator import Job
 from shared.schemas.documents import Document
 from shared.schemas.edits import ChangeSpeakers
+from shared.schemas.ownership import Retention, RetentionRules
 from shared.schemas.rag import (
     Conversation,
     ConversationSummary,
@@ -54,6 +55,11 @@ class RagClient(TranscriptEdits):
 
     async def delete_document(self, user: Principal, document_id: str) -> None:
         await self.json("DELETE", f"/rag/documents/{document_id}", user=user)
+
+    async def put_retention(self, user: Principal, rules: RetentionRules) -> Retention:
+        """Applied when it returns."""
+        body = rules.model_dump(mode="json")
+        return Retention.model_validate(await self.json("PUT", "/rag/retention", user=user, body=body, deadline_s=300))
 
     async def rebuild(self, user: Principal) -> Job:
         """Embed everything of the user anew; the job does it."""

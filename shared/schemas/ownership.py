@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from shared.schemas.wire import Wire
+from shared.schemas.wire import Request, Wire
 
 FORMAT = "nemo-vault"
 VERSION = 1
@@ -54,3 +54,33 @@ class ImportResult(Wire):
     """Recordings in the archive; they are not taken back, their transcripts are."""
     job_id: str | None = None
     """Makes the vectors of what came; None where nothing did."""
+
+
+Days = Annotated[int, Field(ge=1, le=36_500)]
+
+
+class RetentionRules(Request):
+    """Days after which things are deleted, counted from when they were made; null keeps them."""
+
+    transcripts_days: Days | None = None
+    """Recordings with their sound, text and passages."""
+    documents_days: Days | None = None
+    conversations_days: Days | None = None
+    """Counted from the last message."""
+
+
+class RetentionRun(Wire):
+    """One pass: what it deleted, and what was still there when it looked again."""
+
+    at: datetime
+    removed: dict[str, int]
+    remaining: dict[str, int]
+    """Older than allowed, yet here; looked for anew after the deletions."""
+    verified: bool
+    """Nothing remained."""
+
+
+class Retention(Wire):
+    rules: RetentionRules
+    last_run: RetentionRun | None = None
+    """None until the first pass under any rules; passes are made daily, and when the rules change."""

@@ -12,7 +12,7 @@ from shared.auth.dependencies import CurrentUser
 from shared.etags import Conditions, mark
 from shared.schemas.coordinator import Job
 from shared.schemas.emotion import AnalyzeBatch, EmotionAnalysis, EmotionBatch
-from shared.schemas.ownership import ImportResult
+from shared.schemas.ownership import ImportResult, Retention, RetentionRules
 from shared.schemas.rag import EditMemory, Memory, NewMemory, SearchHit, SearchRequest
 from shared.schemas.wire import Page
 
@@ -115,6 +115,18 @@ async def clear(user: CurrentUser, services: Services) -> None:
 async def export(request: Request, user: CurrentUser, services: Services, audio: bool = True) -> Response:
     """The whole vault as a zip: memories, transcripts, conversations, documents and, unless told not to, audio."""
     return await relay(services.rag, request, user)
+
+
+@router.get("/rag/retention", response_model=Retention)
+async def retention(request: Request, user: CurrentUser, services: Services) -> Response:
+    """How long things are kept, and what the last pass deleted and verified."""
+    return await relay(services.rag, request, user)
+
+
+@router.put("/rag/retention")
+async def put_retention(rules: RetentionRules, user: CurrentUser, services: Services) -> Retention:
+    """What is older than these rules allow is deleted at once, and daily from then on."""
+    return await services.rag.put_retention(user, rules)
 
 
 @router.post("/rag/import", openapi_extra=IMPORT_BODY, response_model=ImportResult)
