@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -54,6 +55,7 @@ def create_app(
             blobs = FileBlobs(settings.data_dir / "documents")
             app.state.reading = Reading(app.state.library, blobs, ring, client, settings)
             speech = await stack.enter_async_context(TranscriptionClient(settings, app.state.identity))
+            shutil.rmtree(settings.data_dir / "imports", ignore_errors=True)  # of imports that were killed
             incoming = FileBlobs(settings.data_dir / "imports")
             app.state.ownership = Ownership(app.state.library, blobs, incoming, ring, client, speech, settings)
             app.state.keeper = Keeper(app.state.library, app.state.reading, speech, settings.data_dir / "vaults")

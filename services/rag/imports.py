@@ -14,8 +14,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
-from functools import partial
-from typing import IO, Any, TypeVar
+from typing import IO, Any
 
 from pydantic import ValidationError
 
@@ -25,8 +24,9 @@ from shared.errors import Invalid
 from shared.schemas.ownership import FORMAT, VERSION, Imported, Manifest, Member
 from shared.storage.sqlcipher import transaction
 
-Result = TypeVar("Result")
 MOST_MEMBERS = 200_000
+MOST_CONTENTS_BYTES = 24 * 1024**2
+"""Of the zip's table of contents: some 100 bytes a file."""
 MOST_MANIFEST_BYTES = 64 * 1024**2
 MOST_RECORD_BYTES = 64 * 1024**2
 BATCH = 50
@@ -198,12 +198,18 @@ class SealedFile(io.RawIOBase):
         return len(data)
 
 
+class Bounded(io.BufferedReader):
+    """`zipfile` reads a table of contents as long as the file claims in one piece; here it may not be any length."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > MOST_CONTENTS_BYTES:
+            raise OSError("more than is read at once")
+        return super().read(MOST_CONTENTS_BYTES if size is None or size < 0 else size)
+
+
 async def _gathered(chunks: AsyncIterator[bytes]) -> bytes:
     return b"".join([chunk async for chunk in chunks])
 
 
 def sum_of(found: list[Imported]) -> Imported:
     return Imported(**{name: sum(getattr(each, name) for each in found) for name in Imported.model_fields})
-
-
-opened = partial(io.BufferedReader, buffer_size=_PIECE)

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from functools import partial
-from typing import IO, TypeVar
+from typing import IO
 
 from services.rag import documents
 from services.rag.export import Export, Original
-from services.rag.imports import Archive, SealedFile, batches, merge, opened, sum_of
+from services.rag.imports import Archive, Bounded, SealedFile, batches, merge, sum_of
 from services.rag.parts import PARTS, Part
 from services.rag.service import REBUILD, Library
 from services.rag.settings import Settings
@@ -25,7 +25,6 @@ from shared.schemas.ownership import Imported, ImportResult
 from shared.storage.blobs import Blobs
 from shared.storage.keyring import Keyring
 
-Result = TypeVar("Result")
 _PIECE = 256 * 1024
 _GENEROUS_BYTES = 16 * 1024**2
 """What any archive may unpack to, however small it is."""
@@ -63,7 +62,7 @@ class Ownership:
             most = self._settings.max_import_bytes
             info = await self._incoming.write(user.user_id, name, key, body.file("file"), max_bytes=most)
             read = partial(self._incoming.read, user.user_id, name, key)
-            file = opened(SealedFile(read, info.size_bytes, asyncio.get_running_loop()))
+            file = Bounded(SealedFile(read, info.size_bytes, asyncio.get_running_loop()), _PIECE)
             unpacked = _GENEROUS_BYTES + info.size_bytes * self._settings.import_ratio
             archive = await asyncio.to_thread(Archive, file, unpacked)
             return await self._merged(user, archive, key)

@@ -165,7 +165,10 @@ class Reading:
     async def _read(self, context: TaskContext, user_id: str, document: Document) -> Document:
         key = await self._keyring.data_key(user_id)
         limits = ReadLimits(most_chars=self._settings.document_chars, cpu_s=self._settings.document_cpu_s)
-        found = await extract(self._blobs.read(user_id, document.document_id, key), limits)
+        try:
+            found = await extract(self._blobs.read(user_id, document.document_id, key), limits)
+        except NotFound as error:
+            raise DocumentUnreadable("The file is gone; delete the document and send it again.") from error
         document = _described(document, found)
         pieces = await asyncio.to_thread(sections.cut, found.text, found.marks, self._settings.passage_chars)
         await self._library.run(user_id, partial(documents.begin, document_id=document.document_id))

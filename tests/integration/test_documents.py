@@ -265,3 +265,43 @@ async def test_one_user_never_meets_anothers_document(http: httpx.AsyncClient) -
     for answer in (await http.get(path), await http.get(f"{path}/file"), await http.delete(path)):
         assert answer.status_code == 404
     assert not await sought(http, CANARY) and (await http.get("/rag/documents")).json()["data"] == []
+
+
+# -- the whole vault
+
+
+async def test_a_vault_moves_from_one_user_to_another(http: httpx.AsyncClient) -> None:
+    made = (await send(http, pdf("Nothing.", "The spare key lies under the blue pot."), "rules.pdf")).json()
+    await http.post("/rag/memory", json={"content": "The dentist is on Thursday."})
+    answer = await http.get("/rag/export")
+    assert answer.status_code == 200 and answer.headers["content-type"] == "application/zip"
+    assert answer.headers["content-disposition"] == 'attachment; filename="nemo-vault.zip"'
+    assert (await http.delete("/rag/all")).status_code == 204
+    http.headers.update(bearer(await join(http, "ben")))
+    back = await http.post("/rag/import", files={"file": answer.content})
+    assert back.status_code == 200, back.text
+    told = back.json()
+    assert told["parts"]["memories"]["imported"] == 3 and told["files"]["imported"] == 1
+    assert back.headers["location"] == f"/jobs/{told['job_id']}"
+    async with asyncio.timeout(90):
+        while (await http.get(back.headers["location"])).json()["state"] != "succeeded":
+            await asyncio.sleep(0.1)
+    best = (await sought(http, "how do I get into the house", mode="vector"))[0]["metadata"]
+    assert (best["document_id"], best["page"]) == (made["document_id"], 2)
+    assert (await http.get(f"/rag/documents/{made['document_id']}/file")).content.startswith(b"%PDF")
+
+
+async def test_what_is_no_export_is_refused_with_a_word_for_programs(http: httpx.AsyncClient) -> None:
+    answer = await http.post("/rag/import", files={"file": b"PK\x03\x04 nothing"})
+    assert answer.status_code == 422 and answer.json()["code"] == "import_refused"
+
+
+async def test_retention_is_set_applied_and_shown(http: httpx.AsyncClient) -> None:
+    assert (await http.get("/rag/retention")).json()["last_run"] is None
+    await send(http, b"Young enough.")
+    told = (await http.put("/rag/retention", json={"documents_days": 30})).json()
+    assert told["rules"] == {"transcripts_days": None, "documents_days": 30, "conversations_days": None}
+    assert told["last_run"]["verified"] and told["last_run"]["removed"] == {"documents": 0}
+    assert (await http.get("/rag/retention")).json() == told
+    for wrong in ({"documents_days": 0}, {"document_days": 3}):
+        assert (await http.put("/rag/retention", json=wrong)).status_code == 422

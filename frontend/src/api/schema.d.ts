@@ -793,6 +793,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/rag/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Export
+         * @description The whole vault as a zip: memories, transcripts, conversations, documents and, unless told not to, audio.
+         */
+        get: operations["export_rag_export_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/rag/import": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take Back
+         * @description Merge an export into this vault. All of it is checked first; what is here already stays as it is.
+         */
+        post: operations["take_back_rag_import_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/rag/memories": {
         parameters: {
             query?: never;
@@ -866,6 +906,30 @@ export interface paths {
          * @description Embed everything anew; follow Location.
          */
         post: operations["rebuild_rag_rebuild_index_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/rag/retention": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Retention
+         * @description How long things are kept, and what the last pass deleted and verified.
+         */
+        get: operations["retention_rag_retention_get"];
+        /**
+         * Put Retention
+         * @description What is older than these rules allow is deleted at once, and daily from then on.
+         */
+        put: operations["put_retention_rag_retention_put"];
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -2206,6 +2270,47 @@ export interface components {
             /** Why */
             why?: string | null;
         };
+        /** ImportResult */
+        ImportResult: {
+            /**
+             * Audio Skipped
+             * @default 0
+             */
+            audio_skipped: number;
+            files: components["schemas"]["Imported"];
+            /** Job Id */
+            job_id?: string | null;
+            /** Parts */
+            parts: {
+                [key: string]: components["schemas"]["Imported"];
+            };
+        };
+        /**
+         * Imported
+         * @description What became of the records of one part. All but `imported` changed nothing.
+         */
+        Imported: {
+            /**
+             * Different
+             * @default 0
+             */
+            different: number;
+            /**
+             * Imported
+             * @default 0
+             */
+            imported: number;
+            /**
+             * Orphaned
+             * @default 0
+             */
+            orphaned: number;
+            /**
+             * Present
+             * @default 0
+             */
+            present: number;
+        };
         /**
          * Job
          * @description A task as its owner sees it.
@@ -2646,6 +2751,44 @@ export interface components {
             title: string;
             /** Transcript Id */
             transcript_id: string;
+        };
+        /** Retention */
+        Retention: {
+            last_run?: components["schemas"]["RetentionRun"] | null;
+            rules: components["schemas"]["RetentionRules"];
+        };
+        /**
+         * RetentionRules
+         * @description Days after which things are deleted, counted from when they were made; null keeps them.
+         */
+        RetentionRules: {
+            /** Conversations Days */
+            conversations_days?: number | null;
+            /** Documents Days */
+            documents_days?: number | null;
+            /** Transcripts Days */
+            transcripts_days?: number | null;
+        };
+        /**
+         * RetentionRun
+         * @description One pass: what it deleted, and what was still there when it looked again.
+         */
+        RetentionRun: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Remaining */
+            remaining: {
+                [key: string]: number;
+            };
+            /** Removed */
+            removed: {
+                [key: string]: number;
+            };
+            /** Verified */
+            verified: boolean;
         };
         /**
          * Revert
@@ -5288,6 +5431,91 @@ export interface operations {
             };
         };
     };
+    export_rag_export_get: {
+        parameters: {
+            query?: {
+                audio?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/zip": string;
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    take_back_rag_import_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "multipart/form-data": {
+                    /** Format: binary */
+                    file: string;
+                };
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ImportResult"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     memories_rag_memories_get: {
         parameters: {
             query?: {
@@ -5515,6 +5743,86 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Job"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    retention_rag_retention_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Retention"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    put_retention_rag_retention_put: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RetentionRules"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Retention"];
                 };
             };
             /** @description What is wrong with the request, as application/problem+json. */

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from services.rag import conversations, documents, repository, transcripts
-from services.rag.imports import NotOurs
+from services.rag.imports import MOST_CONTENTS_BYTES, NotOurs
 from shared.schemas.ownership import Manifest
 from shared.schemas.rag import SearchRequest
 from tests.vault_world import ANNA, BEN, FILE, SOUND, World, fill
@@ -205,6 +205,19 @@ async def test_a_bit_turned_anywhere_is_never_taken(world: World) -> None:
             continue
         # Some bits of a zip say nothing, such as times: then what came is what was sent.
         assert result.parts["memories"].different == result.parts["transcripts"].different == 0
+
+
+async def test_a_table_of_contents_without_end_is_not_read(world: World) -> None:
+    """A zip names the length of its table of contents, which `zipfile` would read into memory in one piece."""
+    await fill(world)
+    whole = await world.taken_out(audio=False)
+    end = whole.rindex(b"PK\x05\x06")
+    length = MOST_CONTENTS_BYTES + 1
+    claimed = whole[end : end + 12] + length.to_bytes(4, "little") + whole[end + 16 :]
+    with pytest.raises(NotOurs, match="no zip") as raised:
+        await world.put_back(whole[:end] + bytes(length) + claimed)
+    assert str(raised.value.__cause__) == "more than is read at once"
+    await empty(world)
 
 
 async def test_a_size_that_lies_is_found_out(world: World) -> None:
