@@ -7,6 +7,7 @@
       . AudioUnreadable      422
       . AudioTooLong         422
       . DocumentUnreadable   422
+      . ImportRefused        422
     - UnsupportedMedia       415
     - TooLarge               413
   + Unauthenticated          401
@@ -122,6 +123,12 @@ class AudioTooLong(Invalid):
     """This recording is longer than the limit."""
 
     code = "audio_too_long"
+
+
+class ImportRefused(Invalid):
+    """The file is no export of a vault, or it was changed since; nothing of it was taken."""
+
+    code = "import_refused"
 
 
 class UnsupportedMedia(BadRequest):

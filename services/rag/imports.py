@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from services.rag.parts import PARTS, Part
 from services.rag.vaults import Vault
-from shared.errors import Invalid
+from shared.errors import ImportRefused
 from shared.schemas.ownership import FORMAT, VERSION, Imported, Manifest, Member
 from shared.storage.sqlcipher import transaction
 
@@ -44,49 +44,43 @@ _NAMES = re.compile(
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, OverflowError)
 
 
-class NotOurs(Invalid):
-    """The file is no export of a vault, or it was changed since; nothing of it was taken."""
-
-    code = "import_refused"
-
-
 class Archive:
     """An export that passed every check. Make it, and use it, in a thread: reading blocks."""
 
     def __init__(self, file: IO[bytes], most_bytes: int) -> None:
-        """`most_bytes`: that it may unpack to. Raises NotOurs."""
+        """`most_bytes`: that it may unpack to. Raises ImportRefused."""
         try:
             self._zip = zipfile.ZipFile(file)
             self.manifest = self._manifest()
             self._check_names()
             self._check_contents(most_bytes)
         except _DAMAGE as error:
-            raise NotOurs("The file is no zip archive, or it is cut off or damaged.") from error
+            raise ImportRefused("The file is no zip archive, or it is cut off or damaged.") from error
 
     def _manifest(self) -> Manifest:
         names = self._zip.namelist()
         if len(names) > MOST_MEMBERS or len(set(names)) != len(names) or "manifest.json" not in names:
-            raise NotOurs("The archive has no manifest.json, too many files, or one of them twice.")
+            raise ImportRefused("The archive has no manifest.json, too many files, or one of them twice.")
         with self._zip.open("manifest.json") as member:
             raw = member.read(MOST_MANIFEST_BYTES + 1)
         try:
             told = json.loads(raw[:MOST_MANIFEST_BYTES])
             if told["format"] != FORMAT or told["version"] != VERSION:
-                raise NotOurs(f"The archive is not {FORMAT} version {VERSION}, the one this version of Nemo reads.")
+                raise ImportRefused(f"The archive is not {FORMAT} version {VERSION}, the one that can be read here.")
             return Manifest.model_validate(told)
         except (ValueError, TypeError, KeyError, RecursionError, ValidationError) as error:
-            raise NotOurs("The archive's manifest.json makes no sense.") from error
+            raise ImportRefused("The archive's manifest.json makes no sense.") from error
 
     def _check_names(self) -> None:
         listed = {member.name for member in self.manifest.members}
         if listed != set(self._zip.namelist()) - {"manifest.json"} or len(listed) != len(self.manifest.members):
-            raise NotOurs("The files in the archive are not those that its manifest lists.")
+            raise ImportRefused("The files in the archive are not those that its manifest lists.")
         if strange := next((name for name in listed if not _NAMES.fullmatch(name)), None):
-            raise NotOurs(f"The archive holds {strange[:80]!r}, which no export does.")
+            raise ImportRefused(f"The archive holds {strange[:80]!r}, which no export does.")
 
     def _check_contents(self, most_bytes: int) -> None:
         if sum(member.size_bytes for member in self.manifest.members) > most_bytes:
-            raise NotOurs(f"The archive unpacks to more than the limit of {most_bytes} bytes.")
+            raise ImportRefused(f"The archive unpacks to more than the limit of {most_bytes} bytes.")
         for member in self.manifest.members:
             self._check_sum(member)
         for part in PARTS:
@@ -102,10 +96,10 @@ class Archive:
                 if size > member.size_bytes:
                     break
         if size != member.size_bytes or digest.hexdigest() != member.sha256:
-            raise NotOurs(f"{member.name} is not what the manifest says; the archive was changed or damaged.")
+            raise ImportRefused(f"{member.name} is not what the manifest says; the archive was changed or damaged.")
 
     def records(self, part: Part) -> Iterator[Any]:
-        """What `part.write` takes. Raises NotOurs naming the file with a record that makes no sense."""
+        """What `part.write` takes. Raises ImportRefused naming the file with a record that makes no sense."""
         for member in self.manifest.members:
             if member.name == f"{part.name}.jsonl" or (part.own_files and member.name.startswith(f"{part.name}/")):
                 with self._zip.open(member.name) as file:
@@ -125,9 +119,9 @@ def _checked(part: Part, name: str, line: bytes) -> Any:
     try:
         key, record = part.check(json.loads(line, parse_int=_whole, parse_constant=_no_number))
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise NotOurs(f"A record in {name} makes no sense.") from error
+        raise ImportRefused(f"A record in {name} makes no sense.") from error
     if part.own_files and name != f"{part.name}/{key}.json":
-        raise NotOurs(f"The record in {name} has another id.")
+        raise ImportRefused(f"The record in {name} has another id.")
     return record
 
 

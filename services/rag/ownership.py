@@ -56,7 +56,7 @@ class Ownership:
         return Export(self._library, user.user_id, originals).stream()
 
     async def take_back(self, user: Principal, body: MultipartBody) -> ImportResult:
-        """Everything checked, then merged: what is here already stays. Raises NotOurs, and then nothing was touched."""
+        """Everything checked, then merged: what is here already stays. Raises ImportRefused, having touched nothing."""
         key, name = await self._keyring.data_key(user.user_id), new_id("imp")
         try:
             most = self._settings.max_import_bytes

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from services.rag import conversations, documents, repository, transcripts
-from services.rag.imports import MOST_CONTENTS_BYTES, NotOurs
+from services.rag.imports import MOST_CONTENTS_BYTES
+from shared.errors import ImportRefused
 from shared.schemas.ownership import Manifest
 from shared.schemas.rag import SearchRequest
 from tests.vault_world import ANNA, BEN, FILE, SOUND, World, fill
@@ -169,7 +170,7 @@ CHANGES: dict[str, tuple[Callable[[dict[str, bytes]], None], str]] = {
 async def test_a_changed_archive_is_refused_and_touches_nothing(world: World, name: str) -> None:
     await fill(world)
     change, what = CHANGES[name]
-    with pytest.raises(NotOurs, match=what):
+    with pytest.raises(ImportRefused, match=what):
         await world.put_back(changed(await world.taken_out(), change))
     await empty(world)
 
@@ -188,7 +189,7 @@ async def empty(world: World) -> None:
 async def test_a_cut_archive_is_refused(world: World, part: float) -> None:
     await fill(world)
     whole = await world.taken_out()
-    with pytest.raises(NotOurs, match="cut off"):
+    with pytest.raises(ImportRefused, match="cut off"):
         await world.put_back(whole[: int(len(whole) * part)])
     await empty(world)
 
@@ -201,7 +202,7 @@ async def test_a_bit_turned_anywhere_is_never_taken(world: World) -> None:
         broken[at] ^= 0x10
         try:
             result = await world.put_back(bytes(broken))
-        except NotOurs:
+        except ImportRefused:
             continue
         # Some bits of a zip say nothing, such as times: then what came is what was sent.
         assert result.parts["memories"].different == result.parts["transcripts"].different == 0
@@ -214,7 +215,7 @@ async def test_a_table_of_contents_without_end_is_not_read(world: World) -> None
     end = whole.rindex(b"PK\x05\x06")
     length = MOST_CONTENTS_BYTES + 1
     claimed = whole[end : end + 12] + length.to_bytes(4, "little") + whole[end + 16 :]
-    with pytest.raises(NotOurs, match="no zip") as raised:
+    with pytest.raises(ImportRefused, match="no zip") as raised:
         await world.put_back(whole[:end] + bytes(length) + claimed)
     assert str(raised.value.__cause__) == "more than is read at once"
     await empty(world)
@@ -228,7 +229,7 @@ async def test_a_size_that_lies_is_found_out(world: World) -> None:
         files["manifest.json"] = files["manifest.json"].replace(b": 30000000", b": 10")
 
     world.settings.import_ratio = 1
-    with pytest.raises(NotOurs, match="not what the manifest says"):
+    with pytest.raises(ImportRefused, match="not what the manifest says"):
         await world.put_back(changed(await world.taken_out(), lie))
     await empty(world)
 
