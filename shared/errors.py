@@ -6,6 +6,8 @@
     - Invalid                422
       . AudioUnreadable      422
       . AudioTooLong         422
+      . DocumentUnreadable   422
+      . ImportRefused        422
     - UnsupportedMedia       415
     - TooLarge               413
   + Unauthenticated          401
@@ -111,10 +113,22 @@ class AudioUnreadable(Invalid):
     code = "audio_unreadable"
 
 
+class DocumentUnreadable(Invalid):
+    """The file cannot be read as a document."""
+
+    code = "document_unreadable"
+
+
 class AudioTooLong(Invalid):
     """This recording is longer than the limit."""
 
     code = "audio_too_long"
+
+
+class ImportRefused(Invalid):
+    """The file is no export of a vault, or it was changed since; nothing of it was taken."""
+
+    code = "import_refused"
 
 
 class UnsupportedMedia(BadRequest):

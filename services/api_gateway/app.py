@@ -16,6 +16,7 @@ from services.api_gateway.repository import Accounts
 from services.api_gateway.routes import (
     calls,
     chat,
+    documents,
     edits,
     house,
     identity,
@@ -45,6 +46,8 @@ UPLOADS = (
     "/transcription/upload",
     "/transcription/enroll-speaker",
     "/emotion/analyze",
+    "/rag/documents",
+    "/rag/import",
     "/v1/audio/transcriptions",
     "/v1/audio/translations",
     "/v1/audio/diarization",
@@ -76,7 +79,22 @@ def create_app(
             yield
 
     # Routes are tried in turn, so what is called most comes first; web is last, since it answers every other path.
-    pages = (memory, work, live, speakers, recordings, edits, chat, speech, identity, openai, calls, house, web)
+    pages = (
+        memory,
+        documents,
+        work,
+        live,
+        speakers,
+        recordings,
+        edits,
+        chat,
+        speech,
+        identity,
+        openai,
+        calls,
+        house,
+        web,
+    )
     return create_service(
         NAME,
         settings,

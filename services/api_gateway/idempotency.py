@@ -32,6 +32,7 @@ ROUTES = frozenset(
         "/transcription/upload",
         "/api/v1/transcribe",
         "/rag/memory",
+        "/rag/documents",
         "/rag/rebuild-index",
         "/gemma/chat",
         "/auth/tokens",

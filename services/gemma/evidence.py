@@ -90,6 +90,9 @@ def cite(quote: Quote, transcript: Transcript | None) -> Citation:
         start_s=start_s,
         end_s=end_s,
         speaker=facts.speaker,
+        document_id=facts.document_id,
+        page=facts.page,
+        offset=facts.offset,
         quote=quote.text,
         score=round(quote.score, 4),
     )
@@ -139,6 +142,8 @@ def answer(citations: Iterable[Citation], titles: dict[str, str]) -> str:
             where.append(f"at {clock(citation.start_s)}")
         if titles.get(citation.memory_id):
             where.append(f"in {_one_line(titles[citation.memory_id])}")
+        if citation.page is not None:
+            where.append(f"on page {citation.page}")
         source = f" — {' '.join(where)}" if where else ""
         lines.append(f"“{citation.quote}”{source} [{number}]")
     return "\n".join(lines)

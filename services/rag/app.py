@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
 
 from services.rag.engines import BUILTIN, Embedder
-from services.rag.routes import conversations, edits, memories, transcripts
+from services.rag.ownership import Ownership
+from services.rag.reading import READ, Reading
+from services.rag.retention import Keeper
+from services.rag.routes import conversations, documents, edits, memories, ownership, transcripts
 from services.rag.service import REBUILD, Library
 from services.rag.settings import Settings
 from services.rag.vaults import Vaults
 from shared import engines
 from shared.clients.gpu_coordinator import CoordinatorClient
+from shared.clients.transcription import TranscriptionClient
 from shared.gpu.worker import TaskWorker
 from shared.lifecycle import background
 from shared.schemas.ids import new_id
 from shared.service import create_service
 from shared.settings import require_secret
 from shared.storage import postgres
+from shared.storage.blobs import FileBlobs
 from shared.storage.keyring import Keyring, PostgresKeyring
 
 NAME = "rag"
@@ -45,12 +51,26 @@ def create_app(
             vaults = Vaults(settings, ring, model=facts.model, dimensions=facts.dimensions)
             stack.push_async_callback(vaults.close)
             app.state.library = Library(vaults, engine, settings)
-            app.state.coordinator = coordinator
+            app.state.coordinator = client = coordinator or CoordinatorClient(settings, app.state.identity)
+            blobs = FileBlobs(settings.data_dir / "documents")
+            app.state.reading = Reading(app.state.library, blobs, ring, client, settings)
+            speech = await stack.enter_async_context(TranscriptionClient(settings, app.state.identity))
+            shutil.rmtree(settings.data_dir / "imports", ignore_errors=True)  # of imports that were killed
+            incoming = FileBlobs(settings.data_dir / "imports")
+            app.state.ownership = Ownership(app.state.library, blobs, incoming, ring, client, speech, settings)
+            app.state.keeper = Keeper(app.state.library, app.state.reading, speech, settings.data_dir / "vaults")
             if coordinator is None:
-                await stack.enter_async_context(_worker(settings, app))
+                await stack.enter_async_context(_workers(client, app))
             yield
 
-    routers = [memories.router, transcripts.router, edits.router, conversations.router]
+    routers = [
+        memories.router,
+        documents.router,
+        ownership.router,
+        transcripts.router,
+        edits.router,
+        conversations.router,
+    ]
     return create_service(NAME, settings, routers=routers, lifespan=lifespan)
 
 
@@ -70,9 +90,10 @@ async def _keyring(settings: Settings, app: FastAPI) -> AsyncIterator[Keyring]:
 
 
 @asynccontextmanager
-async def _worker(settings: Settings, app: FastAPI) -> AsyncIterator[None]:
-    async with CoordinatorClient(settings, app.state.identity) as client:
-        app.state.coordinator = client
-        worker = TaskWorker(client, {REBUILD: app.state.library.rebuild}, new_id("rag"))
-        async with background(worker.run()):
+async def _workers(client: CoordinatorClient, app: FastAPI) -> AsyncIterator[None]:
+    """One for each kind of work, so that a long rebuild keeps no document waiting."""
+    async with client:
+        rebuild = TaskWorker(client, {REBUILD: app.state.library.rebuild}, new_id("rag"))
+        read = TaskWorker(client, {READ: app.state.reading.read}, new_id("rag"))
+        async with background(rebuild.run(), read.run(), app.state.keeper.run()):
             yield

@@ -93,11 +93,12 @@ def get_memory(vault: Vault, memory_id: str) -> Memory:
 
 
 def list_memories(vault: Vault, limit: int, before: str | None, kind: str | None, tag: str | None) -> list[Memory]:
-    """Newest first; passages of recordings only when asked for by their type."""
+    """Newest first; passages of recordings and documents only when asked for by their type."""
     with in_our_words():
         rows = vault.db.execute(
             "SELECT * FROM memory WHERE (:before IS NULL OR memory_id < :before)"
-            " AND (CASE WHEN :kind IS NULL THEN transcript_id IS NULL ELSE memory_type = :kind END)"
+            " AND (CASE WHEN :kind IS NOT NULL THEN memory_type = :kind ELSE transcript_id IS NULL"
+            " AND memory_id NOT IN (SELECT memory_id FROM document_passage) END)"
             " AND (:tag IS NULL OR EXISTS (SELECT 1 FROM json_each(memory.tags) WHERE value = :tag))"
             " ORDER BY memory_id DESC LIMIT :limit",
             {"before": before, "kind": kind, "tag": tag, "limit": limit},
@@ -154,7 +155,7 @@ def delete_memory(vault: Vault, memory_id: str, expected: int | None) -> None:
 def clear(vault: Vault) -> None:
     """Empty the vault; the freed pages are overwritten and the file shrinks."""
     with transaction(vault.db):
-        for table in ("message", "conversation", "chunk", "memory", "transcript"):
+        for table in ("message", "conversation", "chunk", "memory", "transcript", "document"):
             vault.db.execute(f"DELETE FROM {table}")  # noqa: S608 - names of ours
     with in_our_words():
         vault.db.execute("VACUUM")

@@ -84,4 +84,26 @@ CREATE TABLE transcript_revision (
     PRIMARY KEY (transcript_id, revision)
 );
 """,
+    """
+CREATE TABLE document (
+    document_id TEXT PRIMARY KEY,
+    status      TEXT NOT NULL,
+    details     TEXT NOT NULL,
+    job_id      TEXT,
+    created_at  TEXT NOT NULL
+);
+CREATE TABLE document_passage (
+    memory_id   TEXT PRIMARY KEY REFERENCES memory ON DELETE CASCADE,
+    document_id TEXT NOT NULL REFERENCES document ON DELETE CASCADE,
+    page        INTEGER,
+    offset      INTEGER NOT NULL,
+    end_offset  INTEGER NOT NULL
+);
+CREATE INDEX document_passage_document ON document_passage (document_id);
+CREATE TABLE retention (
+    only  INTEGER PRIMARY KEY CHECK (only = 1),
+    rules TEXT NOT NULL,
+    run   TEXT
+);
+""",
 )

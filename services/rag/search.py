@@ -115,7 +115,8 @@ def _frequency(vault: Vault, word: str, most: int) -> int:
 
 
 _ROWS = """
-SELECT chunk.chunk_id, chunk.content AS passage, memory.* FROM chunk JOIN memory USING (memory_id)
+SELECT chunk.chunk_id, chunk.content AS passage, memory.*, document_id, page, offset, end_offset
+FROM chunk JOIN memory USING (memory_id) LEFT JOIN document_passage USING (memory_id)
 WHERE chunk_id IN (SELECT value FROM json_each(?))
 """
 

@@ -146,6 +146,9 @@ class Library:
             user_id, lambda vault: revisions.at(vault, transcripts.get(vault, transcript_id), revision)
         )
 
+    async def forget_transcript(self, user_id: str, transcript_id: str) -> None:
+        await self.run(user_id, partial(transcripts.delete, transcript_id=transcript_id, expected=None))
+
     async def search(self, user_id: str, request: SearchRequest) -> list[SearchHit]:
         vector = None if request.mode == "text" else (await self.embed([request.query]))[0]
         return await self.run(user_id, lambda vault: search.search(vault, request, vector))

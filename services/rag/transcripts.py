@@ -67,7 +67,7 @@ def put(
             revisions.record(vault, get(vault, transcript.transcript_id), "transcribed")
         old = chunk_ids(vault, "transcript_id = ?", transcript.transcript_id)
         _remove_passages(vault, transcript.transcript_id)
-        _store(vault, transcript, remembered=remember)
+        store(vault, transcript, remembered=remember)
         new += _add_passages(vault, transcript, passages, vectors)
     vault.follow(old, new, vectors)
     return transcript
@@ -99,7 +99,7 @@ def _memory(transcript: Transcript, passage: Passage) -> Memory:
     )
 
 
-def _store(vault: Vault, transcript: Transcript, **flags: bool) -> None:
+def store(vault: Vault, transcript: Transcript, **flags: bool) -> None:
     """Flags that are not given stay as they are."""
     values: dict[str, Any] = {
         "transcript_id": transcript.transcript_id,
@@ -204,7 +204,7 @@ def edit(vault: Vault, transcript_id: str, changes: EditTranscript, expected: in
         require_revision(current.revision, expected)
         changed = current.model_copy(update={**changes.model_dump(exclude_none=True), "revision": current.revision + 1})
         revisions.record(vault, current, "details")
-        _store(vault, changed, edited=True)
+        store(vault, changed, edited=True)
         _retitle(vault, changed)
     return changed
 
@@ -260,7 +260,7 @@ def revise(vault: Vault, made: Draft, edit: Edit, vectors: Vectors) -> Transcrip
         if flags is None or flags["revision"] != made.before.revision:
             raise PreconditionFailed
         revisions.record(vault, made.before, edit.kind, edit.segment_id)
-        _store(vault, after, revised=True)
+        store(vault, after, revised=True)
         old = chunk_ids(vault, _CHOSEN, *_chosen(after.transcript_id, changes.gone))
         _remove_passages(vault, after.transcript_id, changes.gone)
         _move(vault, after.transcript_id, changes.moved)

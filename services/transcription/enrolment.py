@@ -9,12 +9,12 @@ from services.transcription.channels import stretches
 from services.transcription.engines import Sound
 from services.transcription.repository import Recordings
 from services.transcription.settings import Settings
-from services.transcription.uploads import MultipartBody
 from services.transcription.voices import Voices
 from shared.audio.decode import DecodeLimits, as_float, decode
 from shared.auth.principal import Principal
 from shared.clients.rag import RagClient
 from shared.errors import Conflict, Invalid
+from shared.multipart import MultipartBody
 from shared.schemas.problem import FieldError
 from shared.schemas.speakers import Enrolment, SpeakerId, SpeakerName
 from shared.schemas.transcription import Segment

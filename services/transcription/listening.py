@@ -17,11 +17,11 @@ from services.transcription.crosstalk import without_crosstalk
 from services.transcription.engines import Capabilities, Diarizer, Heard, Turn
 from services.transcription.engines.served import Speech
 from services.transcription.settings import Settings
-from services.transcription.uploads import MultipartBody
 from shared.audio.decode import RATE_HZ, Decoded, DecodeLimits, Samples, as_float, decode
 from shared.auth.principal import Principal
 from shared.errors import BadRequest, Busy, ModelNotReady, TooLarge
 from shared.gpu.holder import Holder
+from shared.multipart import MultipartBody
 from shared.schemas.transcription import Segment
 
 WAIT_S = 60.0

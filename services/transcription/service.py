@@ -14,13 +14,13 @@ from services.transcription import options as upload_options
 from services.transcription.pipeline import Pipeline
 from services.transcription.repository import Recording, Recordings
 from services.transcription.settings import Settings
-from services.transcription.uploads import MultipartBody
 from shared.audio.decode import DecodeLimits, as_float, decode
 from shared.audio.media_types import HEAD_BYTES, media_type_of
 from shared.auth.principal import Principal
 from shared.clients.gpu_coordinator import CoordinatorClient
 from shared.clients.rag import RagClient
 from shared.errors import AudioUnreadable, Conflict, NotFound, PreconditionFailed, ProductError
+from shared.multipart import MultipartBody
 from shared.schemas.coordinator import SubmitTask
 from shared.schemas.ids import new_id
 from shared.schemas.live import Start

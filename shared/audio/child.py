@@ -1,25 +1,19 @@
-"""Decodes one untrusted file: run as a program of its own, under limits, with nothing of ours in reach.
+"""Decodes one untrusted file, inside the process that `shared.sandbox` starts for it.
 
-    python -I child.py <fd of the input> <fd of the output> <limits as JSON>
-
-Writes interleaved 16-bit PCM at 16 kHz to the output, and one line of JSON about the end to standard output. A crash, a
-bomb or a hang of the decoder ends this process and nothing else; it cannot open a file or a socket.
+Writes interleaved 16-bit PCM at 16 kHz to the output.
 """
 
 from __future__ import annotations
 
-import ctypes
 import io
-import json
 import os
-import resource
-import signal
-import sys
 import wave
 from collections.abc import Iterator
 from typing import Any
 
 import av
+
+from shared.sandbox.child import Refused
 
 RATE_HZ = 16_000
 FORMATS = "wav,w64,aiff,au,caf,flac,mp3,ogg,mov,mp4,matroska,webm,aac,amr,asf"
@@ -33,33 +27,9 @@ STREAMED_RIFF = 0x7FFF_0000
 """Writers that do not know the length leave a size from here up, or 0, in the header."""
 
 
-class Refused(Exception):
-    """The file cannot or must not be decoded; `code` is `unreadable` or `too_long`."""
-
-    def __init__(self, code: str, detail: str) -> None:
-        super().__init__(detail)
-        self.code = code
-
-
-def limit_myself(limits: dict[str, Any]) -> None:
-    die_with_parent()
-    for what, value in (
-        (resource.RLIMIT_AS, limits["memory_bytes"]),
-        (resource.RLIMIT_CPU, limits["cpu_s"]),
-        (resource.RLIMIT_FSIZE, limits["max_pcm_bytes"]),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NOFILE, 0),  # nothing can be opened from here on, no file and no socket
-    ):
-        resource.setrlimit(what, (value, value))
-
-
-def die_with_parent() -> None:
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-
-
 def warm_up() -> None:
     """Imports that PyAV puts off until first use, done while files can still be opened."""
+    av.logging.set_level(av.logging.PANIC)
     silence = io.BytesIO()
     with wave.open(silence, "wb") as writer:
         writer.setnchannels(1)
@@ -202,30 +172,15 @@ def _id3_bytes(file: Any) -> int:
     return 10 + sum(byte << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
 
 
-def main() -> int:
-    file, output = os.fdopen(int(sys.argv[1]), "rb"), int(sys.argv[2])
-    limits = json.loads(sys.argv[3])
-    end: dict[str, Any] = {"ok": True, "truncated": False}
-    av.logging.set_level(av.logging.PANIC)
-    warm_up()
-    limit_myself(limits)
+def work(file: Any, output: int, limits: dict[str, Any]) -> dict[str, Any]:
+    """Raises Refused with `unreadable` or `too_long`."""
+    end: dict[str, Any] = {"truncated": False}
     try:
         decode(file, output, limits, end)
-    except Refused as refused:
-        end = {"ok": False, "code": refused.code, "detail": str(refused)}
-    except (MemoryError, av.MemoryError):
-        end = {"ok": False, "code": "unreadable", "detail": "Decoding the file takes more memory than allowed."}
-    except av.FFmpegError:
-        end = {"ok": False, "code": "unreadable", "detail": "The file is damaged."}
-    except OSError:  # the one file that is written has reached its limit
-        end = {
-            "ok": False,
-            "code": "too_long",
-            "detail": "The recording has more sound than fits; mix its channels down.",
-        }
-    sys.stdout.write(json.dumps(end) + "\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    except (MemoryError, av.MemoryError) as error:
+        raise Refused("unreadable", "Decoding the file takes more memory than allowed.") from error
+    except av.FFmpegError as error:
+        raise Refused("unreadable", "The file is damaged.") from error
+    except OSError as error:  # the one file that is written has reached its limit
+        raise Refused("too_long", "The recording has more sound than fits; mix its channels down.") from error
+    return end

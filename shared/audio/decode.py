@@ -1,30 +1,25 @@
 """Any audio file to 16 kHz samples, by way of a child process that may be lost.
 
-The input lives in anonymous memory (memfd), so no plaintext touches the disk; limits are on decoded samples, while
-they stream, since headers lie.
+Limits are on decoded samples, while they stream, since headers lie.
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
 import mmap
 import os
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import AudioTooLong, AudioUnreadable
+from shared.sandbox.parent import fill, run_apart
 
 RATE_HZ = 16_000
 Samples = NDArray[np.int16]
 
-_CHILD = Path(__file__).with_name("child.py")
 _MINUTE = 60 * RATE_HZ
 
 
@@ -88,9 +83,8 @@ async def decode(source: bytes | AsyncIterator[bytes], *, limits: DecodeLimits |
     limits = limits or DecodeLimits()
     encoded, pcm = os.memfd_create("audio"), os.memfd_create("pcm")
     try:
-        if await _fill(encoded, source) == 0:
+        if await fill(encoded, source) == 0:
             raise AudioUnreadable("The file is empty.")
-        os.lseek(encoded, 0, os.SEEK_SET)
         facts = await _run(encoded, pcm, limits)
         return Decoded(_mapped(pcm, facts["channels"]), facts["rate_hz"], facts["format"], facts["truncated"])
     finally:
@@ -104,56 +98,15 @@ def _mapped(pcm: int, channels: int) -> Samples:
     return frames.reshape(-1, channels).T
 
 
-async def _fill(descriptor: int, source: bytes | AsyncIterator[bytes]) -> int:
-    size = 0
-    if isinstance(source, bytes):
-        return _write_all(descriptor, source)
-    async for chunk in source:
-        size += await asyncio.to_thread(_write_all, descriptor, chunk)
-    return size
-
-
-def _write_all(descriptor: int, data: bytes) -> int:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
-    return len(data)
-
-
 async def _run(encoded: int, pcm: int, limits: DecodeLimits) -> dict[str, Any]:
     """What the child says about the sound that it wrote."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-I",
-        str(_CHILD),
-        str(encoded),
-        str(pcm),
-        json.dumps(asdict(limits)),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        pass_fds=(encoded, pcm),
-        env={},
-        cwd="/",
-    )
+    values = asdict(limits) | {"output_bytes": limits.max_pcm_bytes}
     try:
-        said, _ = await asyncio.wait_for(process.communicate(), limits.deadline_s)
+        facts = await run_apart("shared.audio.child", encoded, pcm, values, deadline_s=limits.deadline_s)
     except TimeoutError as error:
         raise AudioUnreadable("Decoding the file took too long.") from error
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    facts = _facts(said)
+    if facts is None:
+        raise AudioUnreadable("The decoder could not cope with this file.")
     if facts["ok"]:
         return facts
     raise (AudioTooLong if facts["code"] == "too_long" else AudioUnreadable)(facts["detail"])
-
-
-def _facts(said: bytes) -> dict[str, Any]:
-    """The child's last line; it says none where the decoder crashed or ran out of its time."""
-    try:
-        found: dict[str, Any] = json.loads(said.strip().splitlines()[-1])
-    except (ValueError, IndexError):
-        return {"ok": False, "code": "unreadable", "detail": "The decoder could not cope with this file."}
-    return found

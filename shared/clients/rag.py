@@ -8,7 +8,9 @@ from typing import Any
 from shared.auth.principal import Principal
 from shared.clients.edits import TranscriptEdits
 from shared.schemas.coordinator import Job
+from shared.schemas.documents import Document
 from shared.schemas.edits import ChangeSpeakers
+from shared.schemas.ownership import Retention, RetentionRules
 from shared.schemas.rag import (
     Conversation,
     ConversationSummary,
@@ -47,6 +49,17 @@ class RagClient(TranscriptEdits):
 
     async def forget(self, user: Principal, memory_id: str, headers: Mapping[str, str] | None = None) -> None:
         await self.json("DELETE", f"/rag/memory/{memory_id}", user=user, headers=headers)
+
+    async def documents(self, user: Principal, **params: Any) -> Page[Document]:
+        return Page[Document].model_validate(await self.json("GET", "/rag/documents", user=user, params=params))
+
+    async def delete_document(self, user: Principal, document_id: str) -> None:
+        await self.json("DELETE", f"/rag/documents/{document_id}", user=user)
+
+    async def put_retention(self, user: Principal, rules: RetentionRules) -> Retention:
+        """Applied when it returns."""
+        body = rules.model_dump(mode="json")
+        return Retention.model_validate(await self.json("PUT", "/rag/retention", user=user, body=body, deadline_s=300))
 
     async def rebuild(self, user: Principal) -> Job:
         """Embed everything of the user anew; the job does it."""

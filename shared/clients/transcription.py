@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import aiohttp
@@ -38,6 +38,12 @@ class TranscriptionClient(TranscriptEdits):
         path = "/transcription/clip"
         async with self.stream("POST", path, user=user, content=form, deadline_s=300) as answer:
             return ClipTranscript.model_validate_json(await answer.read())
+
+    async def audio(self, user: Principal, transcript_id: str) -> AsyncIterator[bytes]:
+        """The original bytes. Raises NotFound where there is no sound of it."""
+        async with self.stream("GET", f"/transcription/{transcript_id}/audio", user=user) as answer:
+            async for chunk in answer.content.iter_any():
+                yield chunk
 
     async def delete_owner(self, user_id: str) -> None:
         await self.json("DELETE", f"/transcription/owner/{user_id}", user=None)

@@ -19,6 +19,7 @@ def id_pattern(prefix: str) -> str:
 
 UserId = Annotated[str, StringConstraints(pattern=id_pattern("usr"))]
 RecordingId = Annotated[str, StringConstraints(pattern=id_pattern("rec"))]
+DocumentId = Annotated[str, StringConstraints(pattern=id_pattern("doc"))]
 MemoryId = Annotated[str, StringConstraints(pattern=id_pattern("mem"))]
 ConversationId = Annotated[str, StringConstraints(pattern=id_pattern("cnv"))]
 MessageId = Annotated[str, StringConstraints(pattern=id_pattern("msg"))]

@@ -78,6 +78,12 @@ class HitMetadata(Wire):
     start_s: float | None = None
     end_s: float | None = None
     speaker: str | None = None
+    document_id: str | None = None
+    page: int | None = None
+    """Of a PDF, from 1."""
+    offset: int | None = None
+    """Where the passage begins in the document's text, in characters."""
+    end_offset: int | None = None
     created_at: datetime
     similarity: float | None = None
     """Cosine of query and passage, -1 to 1; None in mode `text`."""
@@ -99,6 +105,10 @@ class Citation(Wire):
     start_s: float | None = None
     end_s: float | None = None
     speaker: str | None = None
+    document_id: str | None = None
+    page: int | None = None
+    offset: int | None = None
+    """Where the passage begins in the document's text, in characters."""
     quote: str
     score: float
 

@@ -21,13 +21,13 @@ from services.emotion.prosody import measure_spans
 from services.emotion.settings import Settings
 from services.transcription.engines.faster_whisper import FasterWhisper
 from services.transcription.settings import Settings as SpeechSettings
-from services.transcription.uploads import MultipartBody
 from shared.audio.decode import as_float, decode
 from shared.auth.dependencies import FromService
 from shared.auth.principal import Principal
 from shared.auth.service_tokens import ServiceDoor, ServiceIdentity
 from shared.clients.emotion import EmotionClient
 from shared.errors import AudioUnreadable, Invalid, UpstreamUnavailable
+from shared.multipart import MultipartBody
 from shared.schemas.emotion import EmotionAnalysis, MeasureSpan, SpokenSegment
 from shared.schemas.transcription import ClipTranscript
 from shared.service import create_service

@@ -88,6 +88,11 @@ class House:
         self._identity = ServiceIdentity.from_settings("api-gateway", settings)
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
+    @property
+    def identity(self) -> ServiceIdentity:
+        """The gateway's."""
+        return self._identity
+
     def url(self, name: str) -> str:
         return f"http://127.0.0.1:{self.ports[name]}"
 

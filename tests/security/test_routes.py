@@ -71,7 +71,7 @@ CLOSED = [(method, path) for method, path, kind in gateway_routes() if kind != "
 ADMIN = [(method, path) for method, path, kind in gateway_routes() if kind == "admin"]
 IDS = {"transcript_id": "rec", "memory_id": "mem", "conversation_id": "cnv", "message_id": "msg", "job_id": "job",
        "task_id": "job", "user_id": "usr", "token_id": "pat", "segment_id": "seg", "session_id": "rec",
-       "undo_id": "und"}  # fmt: skip
+       "undo_id": "und", "document_id": "doc"}  # fmt: skip
 
 
 SHARED = ("/v1/models/{model_id:path}",)
@@ -129,11 +129,13 @@ def belongings(user_a: httpx.Client) -> dict[str, str]:
         user_a.post("/transcription/enroll-speaker", files={"audio_file": file}, data=fields).raise_for_status()
     renamed = user_a.patch("/transcription/speakers/voice_of_a", json={"name": "A voice"}).json()
     chat = user_a.post("/gemma/chat", json={"message": "What do I own?", "max_tokens": 1}).json()
+    document = user_a.post("/rag/documents", files={"file": ("mine.txt", b"Mine alone.")}, params={"wait_s": 0}).json()
     return {
         "transcript_id": accepted["transcript_id"],
         "session_id": call["session_id"],
         "job_id": accepted["job_id"],
         "memory_id": user_a.post("/rag/memory", json={"content": "Mine alone."}).json()["memory_id"],
+        "document_id": document["document_id"],
         "conversation_id": chat["conversation_id"],
         "message_id": chat["message_id"],
         "segment_id": new_id("seg"),

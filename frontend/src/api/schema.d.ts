@@ -720,9 +720,114 @@ export interface paths {
         post?: never;
         /**
          * Clear
-         * @description Empty the vault: memories, transcripts, conversations. Recordings' audio is deleted with each recording.
+         * @description Empty the vault: memories, documents, transcripts, conversations. Audio is deleted with each recording.
          */
         delete: operations["clear_rag_all_delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/rag/documents": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Page
+         * @description Newest first.
+         */
+        get: operations["page_rag_documents_get"];
+        put?: never;
+        /**
+         * Upload
+         * @description Remember a document: kept as it came, found by its passages. Its type is told by its content.
+         */
+        post: operations["upload_rag_documents_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/rag/documents/{document_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Document */
+        get: operations["document_rag_documents__document_id__get"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete
+         * @description File, text, passages and vectors are gone when this answers.
+         */
+        delete: operations["delete_rag_documents__document_id__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/rag/documents/{document_id}/file": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * File
+         * @description The bytes that were sent, as an attachment.
+         */
+        get: operations["file_rag_documents__document_id__file_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/rag/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Export
+         * @description The whole vault as a zip: memories, transcripts, conversations, documents and, unless told not to, audio.
+         */
+        get: operations["export_rag_export_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/rag/import": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take Back
+         * @description Merge an export into this vault. All of it is checked first; what is here already stays as it is.
+         */
+        post: operations["take_back_rag_import_post"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -801,6 +906,30 @@ export interface paths {
          * @description Embed everything anew; follow Location.
          */
         post: operations["rebuild_rag_rebuild_index_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/rag/retention": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Retention
+         * @description How long things are kept, and what the last pass deleted and verified.
+         */
+        get: operations["retention_rag_retention_get"];
+        /**
+         * Put Retention
+         * @description What is older than these rules allow is deleted at once, and daily from then on.
+         */
+        put: operations["put_retention_rag_retention_put"];
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1603,10 +1732,16 @@ export interface components {
          * @description The evidence for an answer: what was said, where and when.
          */
         Citation: {
+            /** Document Id */
+            document_id?: string | null;
             /** End S */
             end_s?: number | null;
             /** Memory Id */
             memory_id: string;
+            /** Offset */
+            offset?: number | null;
+            /** Page */
+            page?: number | null;
             /** Quote */
             quote: string;
             /** Score */
@@ -1758,6 +1893,90 @@ export interface components {
             /** Text */
             text: string;
             usage: components["schemas"]["DurationUsage"];
+        };
+        /**
+         * Document
+         * @description A file that is kept as it came, and what was read from it.
+         */
+        Document: {
+            /** Attachments */
+            attachments?: string[];
+            /**
+             * Characters
+             * @default 0
+             */
+            characters: number;
+            /**
+             * Chunks
+             * @default 0
+             */
+            chunks: number;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Document Id */
+            document_id: string;
+            /** Error */
+            error?: string | null;
+            /** Error Code */
+            error_code?: string | null;
+            /** Filename */
+            filename?: string | null;
+            /** Occurred At */
+            occurred_at?: string | null;
+            /** Pages */
+            pages?: number | null;
+            /** Sha256 */
+            sha256: string;
+            /** Size Bytes */
+            size_bytes: number;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "processing" | "completed" | "failed";
+            /** Tags */
+            tags?: string[];
+            /** Title */
+            title: string;
+            /** Type */
+            type?: ("txt" | "md" | "html" | "pdf" | "docx" | "eml") | null;
+            /**
+             * Updated At
+             * Format: date-time
+             */
+            updated_at: string;
+            /** Warnings */
+            warnings?: components["schemas"]["DocumentWarning"][];
+        };
+        /**
+         * DocumentAccepted
+         * @description The document is safe on disk and is being read.
+         */
+        DocumentAccepted: {
+            /** Document Id */
+            document_id: string;
+            /** Job Id */
+            job_id: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "processing" | "completed" | "failed";
+        };
+        /**
+         * DocumentWarning
+         * @description What of a document could not be read, or had to be guessed.
+         *
+         *     Codes: cut, scanned, pages_without_text, damaged_pages, encoding_guessed, encoding_damaged, attachments, empty.
+         */
+        DocumentWarning: {
+            /** Code */
+            code: string;
+            /** Detail */
+            detail: string;
         };
         /** DurationUsage */
         DurationUsage: {
@@ -1944,12 +2163,20 @@ export interface components {
              * Format: date-time
              */
             created_at: string;
+            /** Document Id */
+            document_id?: string | null;
+            /** End Offset */
+            end_offset?: number | null;
             /** End S */
             end_s?: number | null;
             /** Memory Id */
             memory_id: string;
             /** Memory Type */
             memory_type: string;
+            /** Offset */
+            offset?: number | null;
+            /** Page */
+            page?: number | null;
             /** Segment Id */
             segment_id?: string | null;
             /** Similarity */
@@ -2042,6 +2269,47 @@ export interface components {
             wants?: ("interactive" | "background") | null;
             /** Why */
             why?: string | null;
+        };
+        /** ImportResult */
+        ImportResult: {
+            /**
+             * Audio Skipped
+             * @default 0
+             */
+            audio_skipped: number;
+            files: components["schemas"]["Imported"];
+            /** Job Id */
+            job_id?: string | null;
+            /** Parts */
+            parts: {
+                [key: string]: components["schemas"]["Imported"];
+            };
+        };
+        /**
+         * Imported
+         * @description What became of the records of one part. All but `imported` changed nothing.
+         */
+        Imported: {
+            /**
+             * Different
+             * @default 0
+             */
+            different: number;
+            /**
+             * Imported
+             * @default 0
+             */
+            imported: number;
+            /**
+             * Orphaned
+             * @default 0
+             */
+            orphaned: number;
+            /**
+             * Present
+             * @default 0
+             */
+            present: number;
         };
         /**
          * Job
@@ -2286,6 +2554,18 @@ export interface components {
             /** Next Cursor */
             next_cursor?: string | null;
         };
+        /** Page[Document] */
+        Page_Document_: {
+            /** Data */
+            data: components["schemas"]["Document"][];
+            /**
+             * Has More
+             * @default false
+             */
+            has_more: boolean;
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
         /** Page[EnrolledSpeaker] */
         Page_EnrolledSpeaker_: {
             /** Data */
@@ -2471,6 +2751,44 @@ export interface components {
             title: string;
             /** Transcript Id */
             transcript_id: string;
+        };
+        /** Retention */
+        Retention: {
+            last_run?: components["schemas"]["RetentionRun"] | null;
+            rules: components["schemas"]["RetentionRules"];
+        };
+        /**
+         * RetentionRules
+         * @description Days after which things are deleted, counted from when they were made; null keeps them.
+         */
+        RetentionRules: {
+            /** Conversations Days */
+            conversations_days?: number | null;
+            /** Documents Days */
+            documents_days?: number | null;
+            /** Transcripts Days */
+            transcripts_days?: number | null;
+        };
+        /**
+         * RetentionRun
+         * @description One pass: what it deleted, and what was still there when it looked again.
+         */
+        RetentionRun: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Remaining */
+            remaining: {
+                [key: string]: number;
+            };
+            /** Removed */
+            removed: {
+                [key: string]: number;
+            };
+            /** Verified */
+            verified: boolean;
         };
         /**
          * Revert
@@ -4893,6 +5211,311 @@ export interface operations {
             };
         };
     };
+    page_rag_documents_get: {
+        parameters: {
+            query?: {
+                limit?: number;
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Document_"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    upload_rag_documents_post: {
+        parameters: {
+            query?: {
+                wait_s?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "multipart/form-data": {
+                    /** Format: binary */
+                    file: string;
+                    /** Format: date-time */
+                    occurred_at?: string;
+                    /** @description Separated by commas. */
+                    tags?: string;
+                    title?: string;
+                };
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Document"] | components["schemas"]["DocumentAccepted"];
+                };
+            };
+            /** @description Safe on disk; follow Location for its progress. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DocumentAccepted"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    document_rag_documents__document_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                document_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Document"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_rag_documents__document_id__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                document_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    file_rag_documents__document_id__file_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                document_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": string;
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    export_rag_export_get: {
+        parameters: {
+            query?: {
+                audio?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/zip": string;
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    take_back_rag_import_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "multipart/form-data": {
+                    /** Format: binary */
+                    file: string;
+                };
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ImportResult"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     memories_rag_memories_get: {
         parameters: {
             query?: {
@@ -5120,6 +5743,86 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Job"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    retention_rag_retention_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Retention"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    put_retention_rag_retention_put: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RetentionRules"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Retention"];
                 };
             };
             /** @description What is wrong with the request, as application/problem+json. */

@@ -12,11 +12,26 @@ from shared.auth.dependencies import CurrentUser
 from shared.etags import Conditions, mark
 from shared.schemas.coordinator import Job
 from shared.schemas.emotion import AnalyzeBatch, EmotionAnalysis, EmotionBatch
+from shared.schemas.ownership import ImportResult, Retention, RetentionRules
 from shared.schemas.rag import EditMemory, Memory, NewMemory, SearchHit, SearchRequest
 from shared.schemas.wire import Page
 
 router = APIRouter(tags=["memory"], responses=PROBLEMS, route_class=Relayed)
 
+IMPORT_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {"file": {"type": "string", "format": "binary"}},
+                }
+            }
+        },
+    }
+}
 ANALYZE_BODY = {
     "requestBody": {
         "required": True,
@@ -88,8 +103,36 @@ async def rebuild(user: CurrentUser, services: Services, response: Response) -> 
 
 @router.delete("/rag/all", status_code=204)
 async def clear(user: CurrentUser, services: Services) -> None:
-    """Empty the vault: memories, transcripts, conversations. Recordings' audio is deleted with each recording."""
+    """Empty the vault: memories, documents, transcripts, conversations. Audio is deleted with each recording."""
     await services.rag.clear(user)
+
+
+@router.get(
+    "/rag/export",
+    response_class=Response,
+    responses={200: {"content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}}}},
+)
+async def export(request: Request, user: CurrentUser, services: Services, audio: bool = True) -> Response:
+    """The whole vault as a zip: memories, transcripts, conversations, documents and, unless told not to, audio."""
+    return await relay(services.rag, request, user)
+
+
+@router.get("/rag/retention", response_model=Retention)
+async def retention(request: Request, user: CurrentUser, services: Services) -> Response:
+    """How long things are kept, and what the last pass deleted and verified."""
+    return await relay(services.rag, request, user)
+
+
+@router.put("/rag/retention")
+async def put_retention(rules: RetentionRules, user: CurrentUser, services: Services) -> Retention:
+    """What is older than these rules allow is deleted at once, and daily from then on."""
+    return await services.rag.put_retention(user, rules)
+
+
+@router.post("/rag/import", openapi_extra=IMPORT_BODY, response_model=ImportResult)
+async def take_back(request: Request, user: CurrentUser, services: Services) -> Response:
+    """Merge an export into this vault. All of it is checked first; what is here already stays as it is."""
+    return await relay(services.rag, request, user)
 
 
 @router.post("/emotion/analyze", openapi_extra=ANALYZE_BODY, response_model=EmotionAnalysis, tags=["emotion"])

@@ -6,7 +6,9 @@ from typing import Annotated
 
 from fastapi import Depends, Query, Request
 
+from services.rag.reading import Reading
 from services.rag.service import Library
+from shared.multipart import MultipartBody
 
 Limit = Annotated[int, Query(ge=1, le=200)]
 Cursor = Annotated[str | None, Query(max_length=64)]
@@ -17,4 +19,15 @@ async def the_library(request: Request) -> Library:
     return library
 
 
+async def the_reading(request: Request) -> Reading:
+    reading: Reading = request.app.state.reading
+    return reading
+
+
+async def multipart_body(request: Request) -> MultipartBody:
+    return MultipartBody(request.headers.get("content-type", ""), request.stream())
+
+
+Body = Annotated[MultipartBody, Depends(multipart_body)]
 TheLibrary = Annotated[Library, Depends(the_library)]
+TheReading = Annotated[Reading, Depends(the_reading)]

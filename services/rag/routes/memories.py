@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from services.rag import repository
-from services.rag.routes import Cursor, Limit, TheLibrary
+from services.rag.routes import Cursor, Limit, TheLibrary, TheReading
 from services.rag.service import REBUILD
 from shared.auth.dependencies import ForUser, FromService
 from shared.clients.gpu_coordinator import CoordinatorClient
@@ -77,10 +77,12 @@ async def rebuild(user: ForUser, request: Request, response: Response) -> Job:
 
 
 @router.delete("/all", status_code=204)
-async def clear(user: ForUser, library: TheLibrary) -> None:
+async def clear(user: ForUser, library: TheLibrary, reading: TheReading) -> None:
     await library.run(user.user_id, repository.clear)
+    await reading.delete_files(user.user_id)
 
 
 @router.delete("/owner/{user_id}", status_code=204)
-async def delete_owner(user_id: str, caller: FromService, library: TheLibrary) -> None:
+async def delete_owner(user_id: str, caller: FromService, library: TheLibrary, reading: TheReading) -> None:
     await library.delete_owner(user_id)
+    await reading.delete_files(user_id)

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from services.transcription.service import Studio
-from services.transcription.uploads import MultipartBody
+from shared.multipart import MultipartBody
 
 
 async def the_studio(request: Request) -> Studio:

@@ -1,0 +1,237 @@
+"""What a vault consists of when it leaves and comes back: one line of `PARTS` for each kind of thing.
+
+A record is plain JSON. `read` gives records in the order of their ids; `check` raises ValueError for one that is not
+what it should be; `write` adds one inside a transaction and says what became of it. What is there is never changed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from pydantic import Field, TypeAdapter
+
+from services.rag import conversations, documents, transcripts
+from services.rag.repository import Chunk, insert_memory, memory_of, moment
+from services.rag.vaults import Vault
+from shared.schemas.documents import Document
+from shared.schemas.ids import ConversationId, DocumentId, MemoryId, RecordingId
+from shared.schemas.rag import Conversation, Memory, Message
+from shared.schemas.transcription import Transcript
+from shared.schemas.wire import Wire
+from shared.storage.sqlcipher import in_our_words
+
+Outcome = Literal["imported", "present", "different", "orphaned"]
+"""`present`: the same is here. `different`: the id is here with other content, which stays. `orphaned`: it belongs to
+something that is neither here nor in the archive."""
+
+
+class TranscriptRecord(Wire):
+    transcript: Transcript
+    edited: bool = False
+    revised: bool = False
+    remembered: bool = True
+
+
+class ChunkRecord(Wire):
+    content: str
+    heading: str | None = None
+
+
+class PlaceRecord(Wire):
+    """Where a memory stands in its document."""
+
+    document_id: str
+    page: int | None = None
+    offset: int
+    end_offset: int
+
+
+class MemoryRecord(Wire):
+    memory: Memory
+    speaker_keys: list[str] = Field(default_factory=list)
+    chunks: list[ChunkRecord]
+    place: PlaceRecord | None = None
+
+
+Batch = tuple[list[tuple[str, dict[str, Any]]], str | None]
+"""Ids and records, and the id to go on from; None at the end."""
+
+
+class Reader(Protocol):
+    def __call__(self, vault: Vault, *, after: str, limit: int) -> Batch: ...
+
+
+@dataclass(frozen=True)
+class Part:
+    """One kind of thing."""
+
+    name: str
+    read: Reader
+    """A batch behind an id."""
+    check: Callable[[Any], tuple[str, Any]]
+    """A record to its id and what `write` takes."""
+    write: Callable[[Vault, Any], Outcome]
+    own_files: bool = False
+    """Each record is a file `name/id.json`; else all are the lines of `name.jsonl`."""
+
+
+def _after(vault: Vault, table: str, key: str, after: str, limit: int) -> list[Any]:
+    sql = f"SELECT * FROM {table} WHERE {key} > ? ORDER BY {key} LIMIT ?"  # noqa: S608 - names of ours
+    with in_our_words():
+        found: list[Any] = vault.db.execute(sql, (after, limit)).fetchall()
+    return found
+
+
+def _last(rows: list[Any], key: str) -> str | None:
+    return rows[-1][key] if rows else None
+
+
+def _has(vault: Vault, table: str, key: str, value: str) -> bool:
+    return vault.db.execute(f"SELECT 1 FROM {table} WHERE {key} = ?", (value,)).fetchone() is not None  # noqa: S608
+
+
+def _same(ours: Any, theirs: Any) -> Outcome:
+    return "present" if ours == theirs else "different"
+
+
+# -- transcripts
+
+
+def _read_transcripts(vault: Vault, *, after: str, limit: int) -> Batch:
+    rows = _after(vault, "transcript", "transcript_id", after, limit)
+    return [(row["transcript_id"], _transcript_record(row)) for row in rows], _last(rows, "transcript_id")
+
+
+def _transcript_record(row: Any) -> dict[str, Any]:
+    flags = {name: bool(row[name]) for name in ("edited", "revised", "remembered")}
+    return {"transcript": json.loads(row["document"]), **flags}
+
+
+def _check_transcript(record: Any) -> tuple[str, TranscriptRecord]:
+    found = TranscriptRecord.model_validate(record)
+    return _RECORDING.validate_python(found.transcript.transcript_id), found
+
+
+def _write_transcript(vault: Vault, record: TranscriptRecord) -> Outcome:
+    made = record.transcript
+    if _has(vault, "transcript", "transcript_id", made.transcript_id):
+        return _same(transcripts.get(vault, made.transcript_id), made)
+    transcripts.store(vault, made, edited=record.edited, revised=record.revised, remembered=record.remembered)
+    return "imported"
+
+
+# -- documents
+
+
+def _read_documents(vault: Vault, *, after: str, limit: int) -> Batch:
+    rows = _after(vault, "document", "document_id", after, limit)
+    found = [documents.get(vault, row["document_id"]) for row in rows]
+    whole = [each for each in found if each.status == "completed"]
+    return [(each.document_id, each.model_dump(mode="json")) for each in whole], _last(rows, "document_id")
+
+
+def _check_document(record: Any) -> tuple[str, Document]:
+    found = Document.model_validate(record)
+    if found.status != "completed":
+        raise ValueError("a document that was not read")
+    return _DOCUMENT.validate_python(found.document_id), found
+
+
+def _write_document(vault: Vault, made: Document) -> Outcome:
+    if _has(vault, "document", "document_id", made.document_id):
+        return _same(documents.get(vault, made.document_id).sha256, made.sha256)
+    documents.insert(vault, made)
+    return "imported"
+
+
+# -- memories, with the passages of transcripts and documents
+
+
+_CHUNKS = "SELECT content, heading FROM chunk WHERE memory_id = ? ORDER BY chunk_id"
+_PLACE = "SELECT document_id, page, offset, end_offset FROM document_passage WHERE memory_id = ?"
+
+
+def _read_memories(vault: Vault, *, after: str, limit: int) -> Batch:
+    rows = _after(vault, "memory", "memory_id", after, limit)
+    return [(row["memory_id"], _memory_record(vault, row)) for row in rows], _last(rows, "memory_id")
+
+
+def _memory_record(vault: Vault, row: Any) -> dict[str, Any]:
+    with in_our_words():
+        chunks = vault.db.execute(_CHUNKS, (row["memory_id"],)).fetchall()
+        place = vault.db.execute(_PLACE, (row["memory_id"],)).fetchone()
+    record = MemoryRecord(
+        memory=memory_of(row),
+        speaker_keys=json.loads(row["speaker_keys"]),
+        chunks=[ChunkRecord.model_validate(dict(each)) for each in chunks],
+        place=PlaceRecord.model_validate(dict(place)) if place is not None else None,
+    )
+    return record.model_dump(mode="json")
+
+
+def _check_memory(record: Any) -> tuple[str, MemoryRecord]:
+    found = MemoryRecord.model_validate(record)
+    return _MEMORY.validate_python(found.memory.memory_id), found
+
+
+def _write_memory(vault: Vault, record: MemoryRecord) -> Outcome:
+    """Without vectors: words find it at once, meaning once the index was rebuilt."""
+    memory, place = record.memory, record.place
+    row = vault.db.execute("SELECT * FROM memory WHERE memory_id = ?", (memory.memory_id,)).fetchone()
+    if row is not None:
+        return _same(memory_of(row), memory)
+    if memory.transcript_id and not _has(vault, "transcript", "transcript_id", memory.transcript_id):
+        return "orphaned"
+    if place is not None and not _has(vault, "document", "document_id", place.document_id):
+        return "orphaned"
+    chunks = [Chunk(each.content, each.heading) for each in record.chunks]
+    insert_memory(vault, memory, chunks, np.zeros((len(chunks), 0), dtype=np.float32), record.speaker_keys)
+    if place is not None:
+        values = (memory.memory_id, place.document_id, place.page, place.offset, place.end_offset)
+        vault.db.execute("INSERT INTO document_passage VALUES (?, ?, ?, ?, ?)", values)
+    return "imported"
+
+
+# -- conversations
+
+
+def _read_conversations(vault: Vault, *, after: str, limit: int) -> Batch:
+    rows = _after(vault, "conversation", "conversation_id", after, limit)
+    found = [conversations.get(vault, row["conversation_id"]) for row in rows]
+    return [(each.conversation_id, each.model_dump(mode="json")) for each in found], _last(rows, "conversation_id")
+
+
+def _check_conversation(record: Any) -> tuple[str, Conversation]:
+    found = Conversation.model_validate(record)
+    return _CONVERSATION.validate_python(found.conversation_id), found
+
+
+def _write_conversation(vault: Vault, made: Conversation) -> Outcome:
+    if _has(vault, "conversation", "conversation_id", made.conversation_id):
+        return _same(conversations.get(vault, made.conversation_id), made)
+    at = moment(made.created_at), moment(made.updated_at)
+    values = (made.conversation_id, made.title, *at, made.revision)
+    vault.db.execute("INSERT INTO conversation VALUES (?, ?, ?, ?, ?)", values)
+    for message in made.messages:
+        _write_message(vault, made.conversation_id, message)
+    return "imported"
+
+
+def _write_message(vault: Vault, conversation_id: str, message: Message) -> None:
+    values = (message.message_id, conversation_id, message.model_dump_json())
+    vault.db.execute("INSERT INTO message VALUES (?, ?, ?) ON CONFLICT (message_id) DO NOTHING", values)
+
+
+_RECORDING, _DOCUMENT = TypeAdapter(RecordingId), TypeAdapter(DocumentId)
+_MEMORY, _CONVERSATION = TypeAdapter(MemoryId), TypeAdapter(ConversationId)
+
+PARTS = (  # what others belong to comes first
+    Part("transcripts", _read_transcripts, _check_transcript, _write_transcript, own_files=True),
+    Part("documents", _read_documents, _check_document, _write_document),
+    Part("memories", _read_memories, _check_memory, _write_memory),
+    Part("conversations", _read_conversations, _check_conversation, _write_conversation),
+)

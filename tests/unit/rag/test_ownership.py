@@ -1,0 +1,248 @@
+"""A vault leaves as one file and comes back; what is no such file changes nothing."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from services.rag import conversations, documents, repository, transcripts
+from services.rag.imports import MOST_CONTENTS_BYTES
+from shared.errors import ImportRefused
+from shared.schemas.ownership import Manifest
+from shared.schemas.rag import SearchRequest
+from tests.vault_world import ANNA, BEN, FILE, SOUND, World, fill
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    made = World(tmp_path)
+    yield made
+    await made.vaults.close()
+
+
+async def test_everything_leaves_and_comes_back(world: World) -> None:
+    ids = await fill(world)
+    result = await world.put_back(await world.taken_out())
+    assert {name: each.imported for name, each in result.parts.items()} == {
+        "transcripts": 1, "documents": 1, "memories": 3, "conversations": 1,
+    }  # fmt: skip
+    assert result.files.imported == 1 and result.audio_skipped == 1 and result.job_id is not None
+    assert [task.payload for task in world.submitted] == [{"user_id": BEN.user_id}]
+    for read, name in (
+        (repository.get_memory, "memory"),
+        (transcripts.get, "transcript"),
+        (conversations.get, "conversation"),
+    ):
+        ours, theirs = [await world.library.run(u.user_id, lambda v, r=read, n=name: r(v, ids[n])) for u in (ANNA, BEN)]  # type: ignore[misc]
+        assert ours == theirs
+    key = await world.keyring.data_key(BEN.user_id)
+    assert b"".join([c async for c in world.blobs.read(BEN.user_id, ids["document"], key)]) == FILE
+    assert await world.found("boiler", BEN) == ["The boiler is broken."]
+    hit = (await world.library.search(BEN.user_id, SearchRequest(query="spare key", mode="text")))[0].metadata
+    assert (hit.document_id, hit.page, hit.offset, hit.end_offset) == (ids["document"], 3, 0, len(FILE))
+    speaker = SearchRequest(query="boiler", mode="text", speakers=["EVE"])
+    assert len(await world.library.search(BEN.user_id, speaker)) == 1
+
+
+async def test_what_came_back_is_found_by_meaning_once_the_job_ran(world: World) -> None:
+    await fill(world)
+    await world.put_back(await world.taken_out())
+    vector = SearchRequest(query="The boiler is broken.", mode="vector")
+    assert not await world.library.search(BEN.user_id, vector)
+
+    async def progress(*_: Any, **__: Any) -> None: ...
+
+    task = SimpleNamespace(payload={"user_id": BEN.user_id}, cursor=None)
+    await world.library.rebuild(SimpleNamespace(task=task, progress=progress))  # type: ignore[arg-type]
+    hits = await world.library.search(BEN.user_id, vector)
+    assert hits[0].content == "The boiler is broken." and (hits[0].metadata.similarity or 0) > 0.99
+
+
+async def test_the_same_twice_is_once_and_what_differs_stays(world: World) -> None:
+    ids = await fill(world)
+    archive = await world.taken_out()
+    await world.put_back(archive)
+    again = await world.put_back(archive)
+    assert {name: (each.imported, each.present) for name, each in again.parts.items()} == {
+        "transcripts": (0, 1), "documents": (0, 1), "memories": (0, 3), "conversations": (0, 1),
+    }  # fmt: skip
+    assert again.job_id is None and (again.files.imported, again.files.present) == (0, 1)
+    change = {"content": "My own words."}
+    await world.library.run(
+        BEN.user_id, lambda vault: repository.change_memory(vault, ids["memory"], change, None, None, None)
+    )
+    third = await world.put_back(archive)
+    assert (third.parts["memories"].different, third.parts["memories"].present) == (1, 2)
+    kept = await world.library.run(BEN.user_id, lambda vault: repository.get_memory(vault, ids["memory"]))
+    assert kept.content == "My own words."
+
+
+async def test_any_program_can_read_it_and_check_it(world: World) -> None:
+    ids = await fill(world)
+    with zipfile.ZipFile(io.BytesIO(await world.taken_out())) as archive:
+        assert archive.testzip() is None
+        manifest = Manifest.model_validate_json(archive.read("manifest.json"))
+        assert archive.read(f"audio/{ids['transcript']}") == SOUND
+        assert archive.read(f"documents/{ids['document']}") == FILE
+        told = json.loads(archive.read(f"transcripts/{ids['transcript']}.json"))
+        assert told["transcript"]["text"] == "The boiler is broken."
+        assert len(archive.read("memories.jsonl").splitlines()) == 3
+    assert manifest.counts == {
+        "transcripts": 1, "documents": 1, "memories": 3, "conversations": 1, "documents_files": 1, "audio_files": 1,
+    }  # fmt: skip
+
+
+async def test_without_audio_and_with_audio_that_is_gone(world: World) -> None:
+    ids = await fill(world)
+    with zipfile.ZipFile(io.BytesIO(await world.taken_out(audio=False))) as archive:
+        assert not [name for name in archive.namelist() if name.startswith("audio/")]
+    world.sounds.clear()
+    with zipfile.ZipFile(io.BytesIO(await world.taken_out())) as archive:
+        manifest = Manifest.model_validate_json(archive.read("manifest.json"))
+    assert manifest.missing == [f"audio/{ids['transcript']}"]
+
+
+async def test_an_empty_vault_leaves_and_comes_back_too(world: World) -> None:
+    result = await world.put_back(await world.taken_out())
+    assert result.job_id is None and all(each.imported == 0 for each in result.parts.values())
+
+
+# -- what is no export, or none any more
+
+
+def changed(
+    archive: bytes, change: Callable[[dict[str, bytes]], None], compression: int = zipfile.ZIP_DEFLATED
+) -> bytes:
+    into = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(archive)) as old, zipfile.ZipFile(into, "w", compression) as new:
+        files = {name: old.read(name) for name in old.namelist()}
+        change(files)
+        for name, data in files.items():
+            new.writestr(name, data)
+    return into.getvalue()
+
+
+def resigned(files: dict[str, bytes], name: str, data: bytes) -> None:
+    """A change by somebody who knows the format: checksum and size are right."""
+    import hashlib
+
+    files[name] = data
+    manifest = json.loads(files["manifest.json"])
+    manifest["members"] = [each for each in manifest["members"] if each["name"] != name]
+    manifest["members"].append({"name": name, "size_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()})
+    files["manifest.json"] = json.dumps(manifest).encode()
+
+
+def other_version(files: dict[str, bytes]) -> None:
+    files["manifest.json"] = files["manifest.json"].replace(b'"version": 1', b'"version": 2')
+
+
+def other_record(files: dict[str, bytes], **values: Any) -> None:
+    line = json.loads(files["memories.jsonl"].splitlines()[0])
+    line["memory"] |= values
+    resigned(files, "memories.jsonl", json.dumps(line).encode() + b"\n")
+
+
+CHANGES: dict[str, tuple[Callable[[dict[str, bytes]], None], str]] = {
+    "a word": (lambda f: f.update({"memories.jsonl": f["memories.jsonl"].replace(b"dentist", b"plumber")}), "memories"),
+    "a file less": (lambda f: f.pop("memories.jsonl") and None, "lists"),
+    "a file more": (lambda f: f.update({"extra.txt": b"x"}), "lists"),
+    "no manifest": (lambda f: f.pop("manifest.json") and None, "manifest"),
+    "manifest of nonsense": (lambda f: f.update({"manifest.json": b"[" * 100_000}), "manifest"),
+    "another version": (other_version, "version 1"),
+    "a path": (lambda f: resigned(f, "../../etc/cron.d/x", b"x"), "no export does"),
+    "a record of nonsense": (lambda f: resigned(f, "memories.jsonl", b'{"memory": 7}\n'), "makes no sense"),
+    "an id that is none": (lambda f: other_record(f, memory_id="mem_../../x"), "makes no sense"),
+    "a huge number": (lambda f: other_record(f, revision=10**30), "makes no sense"),
+    "deep nesting": (lambda f: resigned(f, "memories.jsonl", b"[" * 100_000), "makes no sense"),
+    "a bomb": (lambda f: resigned(f, "memories.jsonl", b" " * 30_000_000), "unpacks|makes no sense"),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+async def test_a_changed_archive_is_refused_and_touches_nothing(world: World, name: str) -> None:
+    await fill(world)
+    change, what = CHANGES[name]
+    with pytest.raises(ImportRefused, match=what):
+        await world.put_back(changed(await world.taken_out(), change))
+    await empty(world)
+
+
+async def empty(world: World) -> None:
+    assert (
+        await world.library.run(BEN.user_id, lambda vault: repository.list_memories(vault, 9, None, None, None)) == []
+    )
+    assert await world.library.run(BEN.user_id, lambda vault: transcripts.page(vault, 9, None, {})) == []
+    assert await world.library.run(BEN.user_id, lambda vault: documents.page(vault, 9, None)) == []
+    assert not list((world.folder / "imports").rglob("imp_*")), "the archive does not stay"
+    assert not world.submitted
+
+
+@pytest.mark.parametrize("part", [0.1, 0.5, 0.99])
+async def test_a_cut_archive_is_refused(world: World, part: float) -> None:
+    await fill(world)
+    whole = await world.taken_out()
+    with pytest.raises(ImportRefused, match="cut off"):
+        await world.put_back(whole[: int(len(whole) * part)])
+    await empty(world)
+
+
+async def test_a_bit_turned_anywhere_is_never_taken(world: World) -> None:
+    await fill(world)
+    whole = bytearray(await world.taken_out(audio=False))
+    for at in range(40, len(whole), max(1, len(whole) // 40)):
+        broken = bytearray(whole)
+        broken[at] ^= 0x10
+        try:
+            result = await world.put_back(bytes(broken))
+        except ImportRefused:
+            continue
+        # Some bits of a zip say nothing, such as times: then what came is what was sent.
+        assert result.parts["memories"].different == result.parts["transcripts"].different == 0
+
+
+async def test_a_table_of_contents_without_end_is_not_read(world: World) -> None:
+    """A zip names the length of its table of contents, which `zipfile` would read into memory in one piece."""
+    await fill(world)
+    whole = await world.taken_out(audio=False)
+    end = whole.rindex(b"PK\x05\x06")
+    length = MOST_CONTENTS_BYTES + 1
+    claimed = whole[end : end + 12] + length.to_bytes(4, "little") + whole[end + 16 :]
+    with pytest.raises(ImportRefused, match="no zip") as raised:
+        await world.put_back(whole[:end] + bytes(length) + claimed)
+    assert str(raised.value.__cause__) == "more than is read at once"
+    await empty(world)
+
+
+async def test_a_size_that_lies_is_found_out(world: World) -> None:
+    await fill(world)
+
+    def lie(files: dict[str, bytes]) -> None:
+        resigned(files, "memories.jsonl", b" " * 30_000_000)
+        files["manifest.json"] = files["manifest.json"].replace(b": 30000000", b": 10")
+
+    world.settings.import_ratio = 1
+    with pytest.raises(ImportRefused, match="not what the manifest says"):
+        await world.put_back(changed(await world.taken_out(), lie))
+    await empty(world)
+
+
+async def test_a_passage_without_its_recording_is_left_out_and_counted(world: World) -> None:
+    ids = await fill(world)
+
+    def without(files: dict[str, bytes]) -> None:
+        name = f"transcripts/{ids['transcript']}.json"
+        files.pop(name)
+        manifest = json.loads(files["manifest.json"])
+        manifest["members"] = [each for each in manifest["members"] if each["name"] != name]
+        files["manifest.json"] = json.dumps(manifest).encode()
+
+    result = await world.put_back(changed(await world.taken_out(), without))
+    assert (result.parts["memories"].imported, result.parts["memories"].orphaned) == (2, 1)
