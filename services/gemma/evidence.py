@@ -92,6 +92,7 @@ def cite(quote: Quote, transcript: Transcript | None) -> Citation:
         speaker=facts.speaker,
         quote=quote.text,
         score=round(quote.score, 4),
+        occurred_at=facts.occurred_at or facts.created_at,
     )
 
 
@@ -139,6 +140,8 @@ def answer(citations: Iterable[Citation], titles: dict[str, str]) -> str:
             where.append(f"at {clock(citation.start_s)}")
         if titles.get(citation.memory_id):
             where.append(f"in {_one_line(titles[citation.memory_id])}")
+        if citation.superseded_by is not None:
+            where.append(f"before [{citation.superseded_by}], which says otherwise")
         source = f" — {' '.join(where)}" if where else ""
         lines.append(f"“{citation.quote}”{source} [{number}]")
     return "\n".join(lines)

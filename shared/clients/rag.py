@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shared.auth.principal import Principal
@@ -30,6 +30,12 @@ class RagClient(TranscriptEdits):
     async def search(self, user: Principal, request: SearchRequest) -> list[SearchHit]:
         body = request.model_dump(mode="json", by_alias=True)
         return [SearchHit.model_validate(each) for each in await self.json("POST", "/rag/search", user=user, body=body)]
+
+    async def similarities(self, user: Principal, texts: Sequence[str], others: Sequence[str]) -> list[list[float]]:
+        """Cosine of each text with each of the others."""
+        body = {"texts": list(texts), "others": list(others)}
+        found: list[list[float]] = await self.json("POST", "/rag/similarities", user=user, body=body)
+        return found
 
     async def remember(self, user: Principal, new: NewMemory) -> Memory:
         found = await self.json("POST", "/rag/memory", user=user, body=new.model_dump(mode="json"))
