@@ -35,7 +35,8 @@ _SUBJECTS = "i|we|you|he|she|it|they|the|my|our|your|his|her|their|nobody|everyb
 _CLAUSE = re.compile(rf"[,;:.!?…—–()]\s+|\s[-–—]\s|\s(?:{_JOINS}|and(?=\s+(?:{_SUBJECTS})\b))\s", re.IGNORECASE)
 _SENTENCE = re.compile(r"(?<=[.!?…])[\"”’')\]]*\s+(?=[\"“‘'(\[]*[A-Z0-9À-Þ])|\n+")
 _ABBREVIATION = re.compile(r"\b(?:Dr|Mr|Mrs|Ms|Prof|St|No|vs|e\.g|i\.e|[ap]\.m|[A-Z])\.$")
-_SPEAKS = re.compile(r"\b(?:i|we|my|our|me|us|mine)\b", re.IGNORECASE)
+_SPEAKS = re.compile(r"\b(?:i|we)\b", re.IGNORECASE)
+_OWNS = re.compile(r"\b(?:my|our|mine|ours)\b", re.IGNORECASE)
 _REPORTS = re.compile(
     r"\b(?:said|says|told|asked|asks|mentioned|explained|according|stated|recommended|suggested|thinks?|wants?|wrote)\b",
     re.IGNORECASE,
@@ -286,11 +287,18 @@ class Names:
 
 def _of_names(said: Text, unit: Unit, pairs: Sequence[tuple[Term, Term | None]]) -> Names:
     around = {stem(token) for token in quantities.TOKEN.findall(unit.source.names)}
-    teller = bool(_SPEAKS.search(unit.said.text) or _REPORTS.search(said.text))
+    told = bool(_SPEAKS.search(unit.said.text) or _REPORTS.search(said.text))
+    owned = _OWNS.search(unit.said.text) is not None
     own = {term.stem for term in said.terms}
     others = [t for t in unit.said.terms if t.name and not t.first and not any(akin(t.stem, each) for each in own)]
     absent = [term for term, other in pairs if term.name and other is None]
-    beside = {term.at for term, other in pairs if other is None and term.stem in around and (teller or not term.name)}
+    beside = {
+        term.at
+        for term, other in pairs
+        if other is None
+        and term.stem in around
+        and (told or not term.name or (owned and said.tokens[term.at].endswith(("'s", "’s", "s'"))))
+    }
     strange = [term for term in absent if term.at not in beside]
     replaced = [term for term in strange if (others and not term.first) or _replaced(said, term, unit.said)]
     return Names(
