@@ -63,29 +63,30 @@ class Proof:
     """Holds sentences against the passages that were found."""
 
     def __init__(self, hits: Sequence[SearchHit]) -> None:
-        self._units: list[tuple[Unit, SearchHit]] = []
+        self._of: dict[int, SearchHit] = {}
+        self.units: list[Unit] = []
         for hit in hits:
             source = Source(hit.content, " ".join(filter(None, (hit.metadata.speaker, hit.metadata.title))))
-            self._units += [(unit, hit) for unit in source.units]
-        self._of = {id(unit): hit for unit, hit in self._units}
+            self.units += source.units
+            self._of |= {id(unit): hit for unit in source.units}
 
     def hit_of(self, unit: Unit) -> SearchHit:
         return self._of[id(unit)]
 
     def near(self, claim: Claim) -> list[Unit]:
         """Those that a cosine could still speak for, the most alike first."""
-        scored = [(verdicts.overlap(claim.compared, unit), at) for at, (unit, _) in enumerate(self._units)]
+        scored = [(verdicts.overlap(claim.compared, unit), at) for at, unit in enumerate(self.units)]
         best = sorted(scored, key=lambda pair: (-pair[0], pair[1]))[:NEAR]
-        return [self._units[at][0] for score, at in best if score > 0]
+        return [self.units[at] for score, at in best if score > 0]
 
     def by_words(self, claim: Claim) -> Finding:
-        return verdicts.judge(claim.compared, [unit for unit, _ in self._units])
+        return verdicts.judge(claim.compared, self.units)
 
     def find(self, quote: str) -> tuple[Unit, str, str] | None:
         """(unit, the words of the source, `exact` or `close`) of a quotation; None where nobody said it."""
         wanted = _plain(quote)
         best: tuple[float, Unit, str] | None = None
-        for unit, _ in self._units:
+        for unit in self.units:
             share, text = _aligned(wanted, unit.said.text)
             if share == 1.0 and len(_plain(text)) == len(wanted):
                 return unit, text, "exact"
@@ -169,9 +170,8 @@ def quoted(text: str, citations: Sequence[Citation], hits: Sequence[SearchHit]) 
 def concluded(claim: Claim, finding: Finding, method: str, proof: Proof, exhibits: Exhibits) -> Evidence:
     """The verdict with its citation. Words that it puts between quotation marks must have been said."""
     quotes = [_match(quote, proof, exhibits) for quote in claim.quotes]
-    verdict, why = finding.verdict, finding.why
-    if verdict == "supported" and any(quote.match == "none" for quote in quotes):
-        verdict, why = "unsupported", "quote"
+    if any(quote.match == "none" for quote in quotes):
+        finding = _without_quotes(claim, proof)
     number = None
     if finding.unit is not None and finding.verdict != "unsupported":
         number = exhibits.number(finding.unit.said.text, proof.hit_of(finding.unit), finding.score)
@@ -179,13 +179,19 @@ def concluded(claim: Claim, finding: Finding, method: str, proof: Proof, exhibit
         sentence=claim.text,
         start=claim.start,
         end=claim.end,
-        verdict=verdict,
+        verdict=finding.verdict,
         method=method,
         citation=number,
         score=min(1.0, finding.score),
-        why=why,
+        why=finding.why,
         quotes=quotes,
     )
+
+
+def _without_quotes(claim: Claim, proof: Proof) -> Finding:
+    """Of a sentence that quotes what nobody said: at most the rest of it can be told to be wrong."""
+    rest = verdicts.judge(_QUOTED.sub(" ", claim.compared), proof.units)
+    return rest if rest.verdict == "contradicted" else Finding("unsupported", 0.0, None, "quote")
 
 
 def _match(quote: str, proof: Proof, exhibits: Exhibits) -> QuoteMatch:

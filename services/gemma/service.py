@@ -21,7 +21,7 @@ from shared.auth.principal import Principal
 from shared.clients.rag import RagClient
 from shared.errors import Busy, ModelNotReady, NotFound, ProductError, TooLarge, UpstreamUnavailable
 from shared.schemas.gemma import ChatRequest, ChatResponse
-from shared.schemas.ids import id_after, new_id
+from shared.schemas.ids import new_id
 from shared.schemas.rag import Conversation, Message, SearchRequest
 
 log = logging.getLogger(__name__)
@@ -61,12 +61,12 @@ class Chat:
         self._places -= 1
         try:
             earlier, conversation_id = await self._conversation(user, request)
-            asked = _message("user", request.message)
+            asked, answer_id = _message("user", request.message), new_id("msg")  # no other's id comes between them
             await self._rag.put_message(user, conversation_id, asked)
         except BaseException:
             self._places += 1
             raise
-        run = Run(user, id_after(asked.message_id), conversation_id, request)
+        run = Run(user, answer_id, conversation_id, request)
         history = recent(earlier)
         run.draft.turns_left_out = len(earlier) - len(history)
         self._runs.add(run)

@@ -13,12 +13,6 @@ def new_id(prefix: str) -> str:
     return f"{prefix}_{ULID()}"
 
 
-def id_after(given: str) -> str:
-    """The very next one, so that no other can come to stand between the two."""
-    prefix, _, ulid = given.partition("_")
-    return f"{prefix}_{ULID.from_int(int(ULID.from_str(ulid)) + 1)}"
-
-
 def id_pattern(prefix: str) -> str:
     return rf"^{prefix}_[0-9A-HJKMNP-TV-Z]{{26}}$"
 
