@@ -25,6 +25,7 @@ from services.api_gateway.routes import (
     recordings,
     speakers,
     speech,
+    summaries,
     web,
     work,
 )
@@ -76,7 +77,22 @@ def create_app(
             yield
 
     # Routes are tried in turn, so what is called most comes first; web is last, since it answers every other path.
-    pages = (memory, work, live, speakers, recordings, edits, chat, speech, identity, openai, calls, house, web)
+    pages = (
+        memory,
+        work,
+        live,
+        speakers,
+        recordings,
+        edits,
+        chat,
+        summaries,
+        speech,
+        identity,
+        openai,
+        calls,
+        house,
+        web,
+    )
     return create_service(
         NAME,
         settings,

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from services.gemma import evidence, proofs, verdicts
 from services.gemma.evidence import Quote
@@ -34,10 +35,10 @@ class Checker:
     async def check(self, run: Run) -> None:
         """Leaves the verdicts in the draft, tells them, and adds the citations that they rest on."""
         draft, shown = run.draft, len(run.draft.citations)
-        proof = Proof(draft.hits)
+        proof = proofs.of_hits(draft.hits)
         found = proofs.quoted(draft.text, draft.citations, draft.hits)
         if draft.words_at is not None:
-            judged = await self._judged(run.user, proofs.claims_of(draft.text, draft.words_at), proof)
+            judged = await self.judged(run.user, proofs.claims_of(draft.text, draft.words_at), proof)
             heard = await self._heard(run.user, judged, proof)
             exhibits = Exhibits(draft.citations, partial(_cite, heard))
             found += [proofs.concluded(*each, proof, exhibits) for each in judged]
@@ -47,7 +48,7 @@ class Checker:
         if found:
             run.say("evidence", {"sentences": [each.model_dump(mode="json") for each in found]})
 
-    async def _judged(self, user: Principal, claims: Sequence[Claim], proof: Proof) -> list[Judged]:
+    async def judged(self, user: Principal, claims: Sequence[Claim], proof: Proof[Any]) -> list[Judged]:
         """By words first; what these do not support is looked at with the cosines too."""
         by_words = await asyncio.to_thread(lambda: [proof.by_words(claim) for claim in claims])
         doubtful = [claim for claim, finding in zip(claims, by_words, strict=True) if finding.verdict != "supported"]
@@ -57,7 +58,7 @@ class Checker:
             for claim, finding in zip(claims, by_words, strict=True)
         ]
 
-    async def _with_cosines(self, user: Principal, claims: Sequence[Claim], proof: Proof) -> dict[Claim, Finding]:
+    async def _with_cosines(self, user: Principal, claims: Sequence[Claim], proof: Proof[Any]) -> dict[Claim, Finding]:
         """Of those that have anything in common with the sources; none where the memory service cannot tell."""
         near = {claim: units for claim in claims if (units := proof.near(claim))}
         others = list(dict.fromkeys(unit.said.text[:2000] for units in near.values() for unit in units))[:OTHERS]
@@ -78,12 +79,12 @@ class Checker:
             for (claim, units), row in zip(near.items(), rows, strict=True)
         }
 
-    async def _heard(self, user: Principal, judged: Sequence[Judged], proof: Proof) -> dict[str, Transcript]:
+    async def _heard(self, user: Principal, judged: Sequence[Judged], proof: Proof[SearchHit]) -> dict[str, Transcript]:
         """The recordings that the verdicts rest on, for the seconds of their words."""
         units = [finding.unit for _, finding, _ in judged if finding.unit and finding.verdict != "unsupported"]
         units += [found[0] for claim, _, _ in judged for quote in claim.quotes if (found := proof.find(quote))]
         heard: dict[str, Transcript] = {}
-        for hit in map(proof.hit_of, units):
+        for hit in map(proof.owner, units):
             name = hit.metadata.transcript_id
             if name and name not in heard and (transcript := await self.source(user, hit)) is not None:
                 heard[name] = transcript

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from typing import Generic, TypeVar
 
 from services.gemma import verdicts
 from services.gemma.evidence import Quote
@@ -28,6 +29,9 @@ _NO_CLAIM = re.compile(
     re.IGNORECASE,
 )
 WORDS, WITH_COSINE, EXACT = "words+numbers", "words+numbers+embedding", "exact"
+
+
+Owner = TypeVar("Owner")
 
 
 @dataclass(frozen=True)
@@ -59,19 +63,16 @@ def claims_of(text: str, begin: int = 0) -> list[Claim]:
     return found[:MOST]
 
 
-class Proof:
-    """Holds sentences against the passages that were found."""
+class Proof(Generic[Owner]):
+    """Holds sentences against stretches of sources, each of which belongs to something (`Owner`)."""
 
-    def __init__(self, hits: Sequence[SearchHit]) -> None:
-        self._of: dict[int, SearchHit] = {}
-        self.units: list[Unit] = []
-        for hit in hits:
-            source = Source(hit.content, " ".join(filter(None, (hit.metadata.speaker, hit.metadata.title))))
-            self.units += source.units
-            self._of |= {id(unit): hit for unit in source.units}
+    def __init__(self, owned: Iterable[tuple[Unit, Owner]]) -> None:
+        pairs = list(owned)
+        self.units = [unit for unit, _ in pairs]
+        self._owners = {id(unit): owner for unit, owner in pairs}
 
-    def hit_of(self, unit: Unit) -> SearchHit:
-        return self._of[id(unit)]
+    def owner(self, unit: Unit) -> Owner:
+        return self._owners[id(unit)]
 
     def near(self, claim: Claim) -> list[Unit]:
         """Those that a cosine could still speak for, the most alike first."""
@@ -142,6 +143,14 @@ def _holds(quote: str, wanted: Sequence[str]) -> bool:
     return any(words[at : at + len(wanted)] == list(wanted) for at in range(len(words) - len(wanted) + 1))
 
 
+def of_hits(hits: Sequence[SearchHit]) -> Proof[SearchHit]:
+    """Passages that were found, with the names of their speakers and titles."""
+    sources = [
+        (Source(hit.content, " ".join(filter(None, (hit.metadata.speaker, hit.metadata.title)))), hit) for hit in hits
+    ]
+    return Proof((unit, hit) for source, hit in sources for unit in source.units)
+
+
 def quoted(text: str, citations: Sequence[Citation], hits: Sequence[SearchHit]) -> list[Evidence]:
     """The quotations that an answer begins with, each held against its memory letter by letter."""
     by_memory = {hit.metadata.memory_id: hit.content for hit in hits}
@@ -167,14 +176,14 @@ def quoted(text: str, citations: Sequence[Citation], hits: Sequence[SearchHit]) 
     return found
 
 
-def concluded(claim: Claim, finding: Finding, method: str, proof: Proof, exhibits: Exhibits) -> Evidence:
+def concluded(claim: Claim, finding: Finding, method: str, proof: Proof[SearchHit], exhibits: Exhibits) -> Evidence:
     """The verdict with its citation. Words that it puts between quotation marks must have been said."""
     quotes = [_match(quote, proof, exhibits) for quote in claim.quotes]
     if any(quote.match == "none" for quote in quotes):
         finding = _without_quotes(claim, proof)
     number = None
     if finding.unit is not None and finding.verdict != "unsupported":
-        number = exhibits.number(finding.unit.said.text, proof.hit_of(finding.unit), finding.score)
+        number = exhibits.number(finding.unit.said.text, proof.owner(finding.unit), finding.score)
     return Evidence(
         sentence=claim.text,
         start=claim.start,
@@ -188,18 +197,18 @@ def concluded(claim: Claim, finding: Finding, method: str, proof: Proof, exhibit
     )
 
 
-def _without_quotes(claim: Claim, proof: Proof) -> Finding:
+def _without_quotes(claim: Claim, proof: Proof[SearchHit]) -> Finding:
     """Of a sentence that quotes what nobody said: at most the rest of it can be told to be wrong."""
     rest = verdicts.judge(_QUOTED.sub(" ", claim.compared), proof.units)
     return rest if rest.verdict == "contradicted" else Finding("unsupported", 0.0, None, "quote")
 
 
-def _match(quote: str, proof: Proof, exhibits: Exhibits) -> QuoteMatch:
+def _match(quote: str, proof: Proof[SearchHit], exhibits: Exhibits) -> QuoteMatch:
     found = proof.find(quote)
     if found is None:
         return QuoteMatch(quote=quote, match="none")
     unit, text, how = found
-    return QuoteMatch(quote=quote, match=how, citation=exhibits.number(text, proof.hit_of(unit), 1.0))
+    return QuoteMatch(quote=quote, match=how, citation=exhibits.number(text, proof.owner(unit), 1.0))
 
 
 def newest_first(quotes: Sequence[Quote]) -> list[tuple[Quote, int | None]]:

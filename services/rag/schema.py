@@ -84,4 +84,10 @@ CREATE TABLE transcript_revision (
     PRIMARY KEY (transcript_id, revision)
 );
 """,
+    """
+CREATE TABLE transcript_digest (
+    transcript_id TEXT PRIMARY KEY REFERENCES transcript ON DELETE CASCADE,
+    document      TEXT NOT NULL
+);
+""",
 )

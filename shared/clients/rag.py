@@ -19,6 +19,7 @@ from shared.schemas.rag import (
     SearchHit,
     SearchRequest,
 )
+from shared.schemas.summaries import Summary
 from shared.schemas.transcription import EditTranscript, Transcript, TranscriptSummary
 from shared.schemas.wire import Page
 
@@ -88,6 +89,13 @@ class RagClient(TranscriptEdits):
         self, user: Principal, transcript_id: str, headers: Mapping[str, str] | None = None
     ) -> None:
         await self.json("DELETE", f"/rag/transcripts/{transcript_id}", user=user, headers=headers)
+
+    async def put_summary(self, user: Principal, summary: Summary) -> None:
+        path = f"/rag/transcripts/{summary.transcript_id}/summary"
+        await self.json("PUT", path, user=user, body=summary.model_dump(mode="json"))
+
+    async def summary(self, user: Principal, transcript_id: str) -> Summary:
+        return Summary.model_validate(await self.json("GET", f"/rag/transcripts/{transcript_id}/summary", user=user))
 
     async def create_conversation(self, user: Principal, title: str) -> Conversation:
         found = await self.json("POST", "/rag/conversations", user=user, body={"title": title})
