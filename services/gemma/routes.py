@@ -18,7 +18,7 @@ from shared.clients.rag import RagClient
 from shared.errors import NotFound
 from shared.etags import Conditions, mark
 from shared.schemas.gemma import ChatRequest, ChatResponse
-from shared.schemas.ids import RecordingId, id_pattern
+from shared.schemas.ids import id_pattern
 from shared.schemas.rag import Conversation, ConversationSummary, EditConversation
 from shared.schemas.summaries import Summary, SummaryAccepted, SummaryRequest
 from shared.schemas.wire import Page
@@ -150,7 +150,7 @@ async def delete(conversation_id: Id, user: ForUser, rag: TheRag, if_match: Cond
     responses={202: {"model": SummaryAccepted, "description": "The model is at work; follow Location."}},
 )
 async def summarise(
-    transcript_id: RecordingId,
+    transcript_id: str,
     user: ForUser,
     summaries: TheSummaries,
     response: Response,
@@ -165,6 +165,6 @@ async def summarise(
 
 
 @recordings.get("/{transcript_id}/summary")
-async def summary(transcript_id: RecordingId, user: ForUser, summaries: TheSummaries) -> Summary:
+async def summary(transcript_id: str, user: ForUser, summaries: TheSummaries) -> Summary:
     """The one that was made last; `stale` where the transcript was changed since."""
     return await summaries.get(user, transcript_id)

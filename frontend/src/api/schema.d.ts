@@ -1176,6 +1176,30 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/transcription/{transcript_id}/summary": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Summary
+         * @description The one that was made last; `stale` where the transcript was changed since.
+         */
+        get: operations["summary_transcription__transcript_id__summary_get"];
+        put?: never;
+        /**
+         * Summarise
+         * @description The whole recording in short. Mode `model` answers 202 where it takes longer than `wait_s`.
+         */
+        post: operations["summarise_transcription__transcript_id__summary_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/audio/diarization": {
         parameters: {
             query?: never;
@@ -1374,6 +1398,34 @@ export interface components {
             scopes: string[];
             /** Token */
             token: string;
+        };
+        /**
+         * ActionItem
+         * @description Something that somebody took on or was asked to do.
+         */
+        ActionItem: {
+            /** Assignee */
+            assignee?: string | null;
+            /** Due */
+            due?: string | null;
+            /** End S */
+            end_s: number;
+            /** Quote */
+            quote: string;
+            /** Segment Ids */
+            segment_ids: string[];
+            /** Speaker */
+            speaker: string;
+            /** Start S */
+            start_s: number;
+            /** Text */
+            text: string;
+            /**
+             * Verdict
+             * @default supported
+             * @enum {string}
+             */
+            verdict: "supported" | "contradicted" | "unsupported";
         };
         /** AnalyzeBatch */
         AnalyzeBatch: {
@@ -1585,8 +1637,11 @@ export interface components {
         ChatResponse: {
             /** Citations */
             citations: components["schemas"]["Citation"][];
+            context?: components["schemas"]["ContextUse"] | null;
             /** Conversation Id */
             conversation_id: string;
+            /** Evidence */
+            evidence?: components["schemas"]["Evidence"][];
             /** Message Id */
             message_id: string;
             /** Model */
@@ -1607,6 +1662,8 @@ export interface components {
             end_s?: number | null;
             /** Memory Id */
             memory_id: string;
+            /** Occurred At */
+            occurred_at?: string | null;
             /** Quote */
             quote: string;
             /** Score */
@@ -1615,8 +1672,46 @@ export interface components {
             speaker?: string | null;
             /** Start S */
             start_s?: number | null;
+            /** Superseded By */
+            superseded_by?: number | null;
             /** Transcript Id */
             transcript_id?: string | null;
+        };
+        /**
+         * ContextUse
+         * @description What the language model was given to read, and what there was no room for.
+         */
+        ContextUse: {
+            /**
+             * Context Tokens
+             * @default 0
+             */
+            context_tokens: number;
+            /**
+             * Memories
+             * @default 0
+             */
+            memories: number;
+            /**
+             * Memories Left Out
+             * @default 0
+             */
+            memories_left_out: number;
+            /**
+             * Prompt Tokens
+             * @default 0
+             */
+            prompt_tokens: number;
+            /**
+             * Turns
+             * @default 0
+             */
+            turns: number;
+            /**
+             * Turns Left Out
+             * @default 0
+             */
+            turns_left_out: number;
         };
         /** Conversation */
         Conversation: {
@@ -1663,6 +1758,59 @@ export interface components {
              * Format: date-time
              */
             updated_at: string;
+        };
+        /**
+         * Coverage
+         * @description How much of the recording the summary is made of; nothing is left out unsaid.
+         */
+        Coverage: {
+            /** Chunks */
+            chunks: components["schemas"]["CoveredChunk"][];
+            /**
+             * Claims Left Out
+             * @default 0
+             */
+            claims_left_out: number;
+            /** Rounds */
+            rounds: number;
+            /** Seconds */
+            seconds: number;
+            /** Seconds Read */
+            seconds_read: number;
+            /** Segments */
+            segments: number;
+            /** Segments Read */
+            segments_read: number;
+            /** Share */
+            share: number;
+        };
+        /**
+         * CoveredChunk
+         * @description A stretch that was read in one go.
+         */
+        CoveredChunk: {
+            /**
+             * Dropped
+             * @default 0
+             */
+            dropped: number;
+            /** End S */
+            end_s: number;
+            /** First Segment Id */
+            first_segment_id: string;
+            /** Last Segment Id */
+            last_segment_id: string;
+            /**
+             * Method
+             * @enum {string}
+             */
+            method: "extractive" | "model";
+            /** Points */
+            points: number;
+            /** Sentences */
+            sentences: number;
+            /** Start S */
+            start_s: number;
         };
         /** Credentials */
         Credentials: {
@@ -1909,6 +2057,33 @@ export interface components {
             speaker: components["schemas"]["EnrolledSpeaker"];
         };
         /**
+         * Evidence
+         * @description What stands behind one sentence of an answer.
+         */
+        Evidence: {
+            /** Citation */
+            citation?: number | null;
+            /** End */
+            end: number;
+            /** Method */
+            method: string;
+            /** Quotes */
+            quotes?: components["schemas"]["QuoteMatch"][];
+            /** Score */
+            score: number;
+            /** Sentence */
+            sentence: string;
+            /** Start */
+            start: number;
+            /**
+             * Verdict
+             * @enum {string}
+             */
+            verdict: "supported" | "contradicted" | "unsupported";
+            /** Why */
+            why?: string | null;
+        };
+        /**
          * FieldError
          * @description One value that was refused.
          */
@@ -1950,6 +2125,8 @@ export interface components {
             memory_id: string;
             /** Memory Type */
             memory_type: string;
+            /** Occurred At */
+            occurred_at?: string | null;
             /** Segment Id */
             segment_id?: string | null;
             /** Similarity */
@@ -2159,6 +2336,8 @@ export interface components {
              * Format: date-time
              */
             created_at: string;
+            /** Evidence */
+            evidence?: components["schemas"]["Evidence"][];
             /** Message Id */
             message_id: string;
             /** Model */
@@ -2428,6 +2607,21 @@ export interface components {
              * @default queued
              */
             stage: string;
+        };
+        /**
+         * QuoteMatch
+         * @description Words between quotation marks in an answer, and where they were said.
+         */
+        QuoteMatch: {
+            /** Citation */
+            citation?: number | null;
+            /**
+             * Match
+             * @enum {string}
+             */
+            match: "exact" | "close" | "none";
+            /** Quote */
+            quote: string;
         };
         /** RefreshRequest */
         RefreshRequest: {
@@ -2780,6 +2974,113 @@ export interface components {
              * @enum {string}
              */
             task_class: "interactive" | "background";
+        };
+        /**
+         * Summary
+         * @description What was said in a recording, in short.
+         */
+        Summary: {
+            /** Action Items */
+            action_items?: components["schemas"]["ActionItem"][];
+            /** Claims */
+            claims?: components["schemas"]["SummaryPoint"][];
+            coverage: components["schemas"]["Coverage"];
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Key Points */
+            key_points?: components["schemas"]["SummaryPoint"][];
+            /**
+             * Mode
+             * @enum {string}
+             */
+            mode: "extractive" | "model";
+            /** Model */
+            model?: string | null;
+            /** Notice */
+            notice?: string | null;
+            /** Prompt */
+            prompt?: string | null;
+            /** Sentiment */
+            sentiment?: ("positive" | "neutral" | "negative") | null;
+            /**
+             * Stale
+             * @default false
+             */
+            stale: boolean;
+            /**
+             * Template
+             * @enum {string}
+             */
+            template: "meeting" | "interview" | "voice_note" | "lecture";
+            /** Text */
+            text: string;
+            /** Transcript Id */
+            transcript_id: string;
+            /** Transcript Revision */
+            transcript_revision: number;
+        };
+        /**
+         * SummaryAccepted
+         * @description The language model is at work; `GET /jobs/{job_id}` shows its progress.
+         */
+        SummaryAccepted: {
+            /** Job Id */
+            job_id: string;
+            /**
+             * Status
+             * @default queued
+             * @constant
+             */
+            status: "queued";
+            /** Transcript Id */
+            transcript_id: string;
+        };
+        /**
+         * SummaryPoint
+         * @description One statement and where it was said.
+         */
+        SummaryPoint: {
+            /** End S */
+            end_s: number;
+            /** Quote */
+            quote: string;
+            /** Segment Ids */
+            segment_ids: string[];
+            /** Speaker */
+            speaker: string;
+            /** Start S */
+            start_s: number;
+            /** Text */
+            text: string;
+            /**
+             * Verdict
+             * @default supported
+             * @enum {string}
+             */
+            verdict: "supported" | "contradicted" | "unsupported";
+        };
+        /**
+         * SummaryRequest
+         * @description `extractive` answers at once in the words of the recording; `model` has the language model word it.
+         */
+        SummaryRequest: {
+            /**
+             * Mode
+             * @default extractive
+             * @enum {string}
+             */
+            mode: "extractive" | "model";
+            /** Prompt */
+            prompt?: string | null;
+            /**
+             * Template
+             * @default meeting
+             * @enum {string}
+             */
+            template: "meeting" | "interview" | "voice_note" | "lecture";
         };
         /**
          * Swap
@@ -6078,6 +6379,101 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SpeakersAssigned"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    summary_transcription__transcript_id__summary_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                transcript_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Summary"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    summarise_transcription__transcript_id__summary_post: {
+        parameters: {
+            query?: {
+                wait_s?: number;
+            };
+            header?: never;
+            path: {
+                transcript_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["SummaryRequest"] | null;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Summary"] | components["schemas"]["SummaryAccepted"];
+                };
+            };
+            /** @description The model is at work; follow Location. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SummaryAccepted"];
                 };
             };
             /** @description What is wrong with the request, as application/problem+json. */

@@ -9,7 +9,6 @@ from fastapi import APIRouter, Query, Request, Response
 from services.api_gateway.relay import Relayed, relay
 from services.api_gateway.routes import PROBLEMS, Services
 from shared.auth.dependencies import CurrentUser
-from shared.schemas.ids import RecordingId
 from shared.schemas.summaries import Summary, SummaryAccepted, SummaryRequest
 
 router = APIRouter(prefix="/transcription", tags=["recordings"], responses=PROBLEMS, route_class=Relayed)
@@ -21,7 +20,7 @@ router = APIRouter(prefix="/transcription", tags=["recordings"], responses=PROBL
     responses={202: {"model": SummaryAccepted, "description": "The model is at work; follow Location."}},
 )
 async def summarise(
-    transcript_id: RecordingId,
+    transcript_id: str,
     http: Request,
     user: CurrentUser,
     services: Services,
@@ -34,6 +33,6 @@ async def summarise(
 
 
 @router.get("/{transcript_id}/summary", response_model=Summary)
-async def summary(transcript_id: RecordingId, request: Request, user: CurrentUser, services: Services) -> Response:
+async def summary(transcript_id: str, request: Request, user: CurrentUser, services: Services) -> Response:
     """The one that was made last; `stale` where the transcript was changed since."""
     return await relay(services.gemma, request, user)
