@@ -226,9 +226,10 @@ def _paired(terms: Sequence[Term], others: Sequence[Term]) -> Iterator[tuple[Ter
     """Each term with its match in the source; a match that is denied alike is preferred, an opposite taken last."""
     for term in terms:
         same = [other for other in others if akin(term.stem, other.stem)]
-        alike = [other for other in same if other.denied == term.denied]
-        opposite = [other for other in others if opposed(term.stem, other.stem)]
-        yield term, next(iter([*alike, *same, *opposite]), None)
+        if same:
+            yield term, next((other for other in same if other.denied == term.denied), same[0])
+        else:
+            yield term, next((other for other in others if opposed(term.stem, other.stem)), None)
 
 
 def _differences(said: Text, unit: Unit, pairs: Sequence[tuple[Term, Term | None]]) -> tuple[list[str], list[str]]:

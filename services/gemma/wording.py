@@ -83,7 +83,8 @@ def stem(word: str) -> str:
 
 
 _SAME |= {stem(word): stem(words[0]) for words in _groups(_SYNONYMS) for word in words[1:]}
-_OPPOSITES = {frozenset(map(stem, pair)) for pair in _groups(_PAIRS)}
+_STEMMED = [(stem(one), stem(other)) for one, other in _groups(_PAIRS)]
+_OPPOSITES = frozenset(_STEMMED) | {(other, one) for one, other in _STEMMED}
 LIGHT = frozenset(word for pair in _groups(_PAIRS) for word in pair if word in STOP)
 """Words of STOP that have an opposite: over, before, with."""
 
@@ -92,12 +93,12 @@ def akin(one: str, other: str) -> bool:
     """Stems of one word: equal, or the longer only goes on ("train", "trainer")."""
     if one == other:
         return True
-    short, long = sorted((one, other), key=len)
+    short, long = (one, other) if len(one) < len(other) else (other, one)
     return len(short) >= 4 and long.startswith(short) and len(long) - len(short) <= 3
 
 
 def opposed(one: str, other: str) -> bool:
-    if frozenset((one, other)) in _OPPOSITES:
+    if (one, other) in _OPPOSITES:
         return True
-    short, long = sorted((one, other), key=len)
+    short, long = (one, other) if len(one) < len(other) else (other, one)
     return len(short) >= 4 and any(long == prefix + short for prefix in _PREFIXES)

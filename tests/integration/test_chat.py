@@ -3,91 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from services.gemma.engines import Capabilities, Piece, Sampling, Turn
+from services.gemma.engines import Capabilities, Turn
 from services.gemma.runs import Run
 from services.gemma.service import Chat
 from services.gemma.settings import Settings as ChatSettings
-from services.rag import conversations, transcripts
 from services.rag.engines.onnx_minilm import OnnxMiniLM
 from services.rag.service import Library
 from services.rag.settings import Settings
 from services.rag.vaults import Vaults
-from shared.auth.principal import Principal
-from shared.errors import UpstreamUnavailable
 from shared.schemas.gemma import ChatRequest, ChatResponse
 from shared.schemas.ids import new_id
-from shared.schemas.rag import Conversation, Message, NewMemory, SearchHit, SearchRequest
+from shared.schemas.rag import Message, NewMemory
 from shared.schemas.transcription import Segment, Speaker, Transcript, Word
 from shared.storage.keyring import MemoryKeyring
+from tests.chat_house import ANNA, Scripted, Vaulted
 
-ANNA = Principal("usr_anna", "user")
 SAID = "We ordered twelve chairs for the hall. They arrive on Monday, and Kim pays for them."
-
-
-class Vaulted:
-    """The memory service without a socket: what its client asks goes to a real library."""
-
-    def __init__(self, library: Library) -> None:
-        self.library = library
-        self.embeds = True
-
-    async def search(self, user: Principal, request: SearchRequest) -> list[SearchHit]:
-        return await self.library.search(user.user_id, request)
-
-    async def similarities(self, user: Principal, texts: Sequence[str], others: Sequence[str]) -> list[list[float]]:
-        if not self.embeds:
-            raise UpstreamUnavailable
-        return await self.library.similarities(texts, others)
-
-    async def transcript(self, user: Principal, transcript_id: str) -> Transcript:
-        return await self.library.run(user.user_id, lambda vault: transcripts.get(vault, transcript_id))
-
-    async def create_conversation(self, user: Principal, title: str) -> Conversation:
-        return await self.library.run(user.user_id, lambda vault: conversations.create(vault, title))
-
-    async def conversation(self, user: Principal, conversation_id: str) -> Conversation:
-        return await self.library.run(user.user_id, lambda vault: conversations.get(vault, conversation_id))
-
-    async def put_message(self, user: Principal, conversation_id: str, message: Message) -> Message:
-        return await self.library.run(
-            user.user_id, lambda vault: conversations.put_message(vault, conversation_id, message)
-        )
-
-
-class Scripted:
-    """A model that says `words`; it keeps what it was asked."""
-
-    def __init__(self, context_tokens: int = 2048) -> None:
-        self.capabilities = Capabilities("scripted", context_tokens)
-        self.words = "I do not know."
-        self.prompts: list[list[Turn]] = []
-        self.ahead = 0
-        self.gate = asyncio.Event()
-        self.gate.set()
-
-    def why_not(self) -> str | None:
-        return None
-
-    def length(self, turns: Sequence[Turn]) -> int:
-        return sum(len(turn.content.split()) for turn in turns)
-
-    async def write(
-        self, compose: Callable[[Any], Sequence[Turn]], sampling: Sampling, cancelled: Callable[[], bool], told: Any
-    ) -> AsyncGenerator[Piece, None]:
-        self.prompts.append(list(compose(self)))
-        await self.gate.wait()
-        for written, word in enumerate(self.words.split(" "), start=1):
-            if cancelled():
-                return
-            yield Piece(f"{word} ", written)
-            await asyncio.sleep(0)
 
 
 class House:

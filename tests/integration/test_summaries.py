@@ -24,8 +24,7 @@ from shared.schemas.ids import new_id
 from shared.schemas.summaries import Summary, SummaryAccepted, SummaryRequest
 from shared.schemas.transcription import EditTranscript
 from shared.storage.keyring import MemoryKeyring
-from tests.integration.test_chat import ANNA, Scripted, Vaulted
-from tests.unit.gemma.test_summaries import transcript
+from tests.chat_house import ANNA, Scripted, Vaulted, transcript
 
 BEN = Principal("usr_ben", "user")
 TALK = (

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,38 +11,7 @@ from services.gemma import digest, points
 from services.gemma.spans import Spoken, spoken_of
 from services.gemma.summaries import extracted
 from shared.schemas.summaries import SummaryRequest
-from shared.schemas.transcription import Segment, SpanEmotion, Speaker, Transcript, Word
-
-
-def transcript(*said: tuple[str, str], names: dict[str, str] | None = None, timed: bool = True) -> Transcript:
-    """Ten seconds a segment, half a second a word."""
-    segments = []
-    for n, (speaker, text) in enumerate(said):
-        words = [
-            Word(word=word, start_s=10 * n + 0.5 * at, end_s=10 * n + 0.5 * at + 0.4, confidence=1)
-            for at, word in enumerate(text.split())
-        ]
-        segments.append(
-            Segment(
-                segment_id=f"seg_{n:05d}",
-                start_s=10.0 * n,
-                end_s=10.0 * n + 9,
-                speaker=speaker,
-                text=text,
-                confidence=1,
-                words=words if timed else [],
-                emotion=SpanEmotion(label="joy", score=0.9),
-            )
-        )
-    speakers = [Speaker(label=label, name=(names or {}).get(label)) for label in dict.fromkeys(s for s, _ in said)]
-    return Transcript(
-        transcript_id="rec_1",
-        status="completed",
-        title="Talk",
-        created_at=datetime(2026, 3, 1, tzinfo=UTC),
-        segments=segments,
-        speakers=speakers,
-    )
+from tests.chat_house import transcript
 
 
 def test_a_sentence_has_the_seconds_of_its_words() -> None:
