@@ -4,8 +4,8 @@
     python scripts/bench/long_file.py --speech ../shared/data/librispeech [--hours 0.25 2] [--engine fake]
 
 `--speech` is a folder of recordings with `transcripts.tsv` (file, speaker, text); the long one is joined of them. The
-peak is of the sum over the service's process and all below it, looked at four times a second. With the engine `fake` for
-the words (they are read chunk by chunk, so length does not change what they take), everything else is real.
+peak is of the sum over the service's process and all below it, looked at four times a second. With the engine `fake`
+for the words (they are read chunk by chunk, so length does not change what they take), everything else is real.
 """
 
 from __future__ import annotations
@@ -98,7 +98,8 @@ def main() -> None:
     grown = (long - short) / (args.hours[1] - args.hours[0])
     detail = (
         f"{short:.0f} and {long:.0f} MiB at most, all processes of the service; {grown:.0f} MiB for each further hour,"
-        f" whose sound takes {16_000 * 2 * 3600 / 2**20:.0f} MiB as 16-bit samples; {took_s:.0f} s; engine `{args.engine}`"
+        f" whose sound takes {16_000 * 2 * 3600 / 2**20:.0f} MiB as 16-bit samples; {took_s:.0f} s; engine"
+        f" `{args.engine}`"
     )
     tell(
         [

@@ -26,6 +26,7 @@ from services.api_gateway.routes import (
     recordings,
     speakers,
     speech,
+    summaries,
     web,
     work,
 )
@@ -88,6 +89,7 @@ def create_app(
         recordings,
         edits,
         chat,
+        summaries,
         speech,
         identity,
         openai,

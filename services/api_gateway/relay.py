@@ -66,7 +66,7 @@ async def relay(
 ) -> Response:
     """The service's answer to this request, streamed both ways. Raises what the service raised.
 
-    `path` is the service's where it is not the gateway's.
+    `path` is the service's where it is not the gateway's; `body` is JSON.
     """
     content: AsyncIterator[bytes] | bytes | None = body
     headers = {name: value for name, value in request.headers.items() if name in _REQUEST_HEADERS}
@@ -74,6 +74,8 @@ async def relay(
         content = request.stream()
     else:
         headers.pop("content-length", None)
+    if body is not None:
+        headers.setdefault("content-type", "application/json")
     stack = AsyncExitStack()
     try:
         answer = await stack.enter_async_context(

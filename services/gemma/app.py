@@ -11,12 +11,15 @@ from services.gemma import routes
 from services.gemma.model import ModelLoader, budget_bytes
 from services.gemma.service import Chat
 from services.gemma.settings import Settings
+from services.gemma.summaries import SUMMARISE, Summaries
 from shared.clients.gpu_coordinator import CoordinatorClient
 from shared.clients.rag import RagClient
 from shared.gpu.holder import Holder
 from shared.gpu.supervisor import PARKED_BYTES, ModelChild, gpu_bytes, resident_bytes
+from shared.gpu.worker import TaskWorker
 from shared.lifecycle import background
 from shared.schemas.gpu import DeviceKind
+from shared.schemas.ids import new_id
 from shared.service import create_service
 from shared.storage.redis import RedisStore
 
@@ -49,12 +52,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             )
             model = ModelLoader(settings, holder, child)
             app.state.rag, app.state.chat = client, Chat(settings, client, model)
+            app.state.summaries = Summaries(client, model, coordinator)
+            worker = TaskWorker(coordinator, {SUMMARISE: app.state.summaries.work}, new_id("gemma"))
             app.state.checks["model"] = lambda: _state(model)
-            async with background(holder.run()):
+            async with background(holder.run()), background(worker.run()):
                 yield
                 await app.state.chat.stop()
 
-    return create_service(NAME, settings, routers=[routes.router], lifespan=lifespan)
+    return create_service(NAME, settings, routers=[routes.router, routes.recordings], lifespan=lifespan)
 
 
 def _child(settings: Settings) -> ModelChild:

@@ -95,6 +95,7 @@ def cite(quote: Quote, transcript: Transcript | None) -> Citation:
         offset=facts.offset,
         quote=quote.text,
         score=round(quote.score, 4),
+        occurred_at=facts.occurred_at or facts.created_at,
     )
 
 
@@ -144,6 +145,8 @@ def answer(citations: Iterable[Citation], titles: dict[str, str]) -> str:
             where.append(f"in {_one_line(titles[citation.memory_id])}")
         if citation.page is not None:
             where.append(f"on page {citation.page}")
+        if citation.superseded_by is not None:
+            where.append(f"before [{citation.superseded_by}], which says otherwise")
         source = f" — {' '.join(where)}" if where else ""
         lines.append(f"“{citation.quote}”{source} [{number}]")
     return "\n".join(lines)

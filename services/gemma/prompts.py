@@ -42,6 +42,11 @@ class Prompt:
     memories_left_out: int
     turns_left_out: int
 
+    @property
+    def earlier(self) -> int:
+        """Earlier turns that fitted: all but the system's words and the question."""
+        return len(self.turns) - 2
+
     def what_fitted(self) -> dict[str, int]:
         return {
             "memories": self.memories,
@@ -73,17 +78,24 @@ def asked(question: str, blocks: Sequence[str]) -> str:
 
 
 def earlier(history: Sequence[Message]) -> list[Turn]:
-    """Earlier turns: quotations go back between their fences, so that they speak in nobody's voice."""
+    """Earlier turns: quotations go back between their fences, so that they speak in nobody's voice.
+
+    Templates want question and answer in turn: questions without an answer between them become one turn, and one that
+    another client waits for is left to it.
+    """
     turns: list[Turn] = []
     for message in history:
         if message.role == "user":
-            turns.append(Turn("user", harmless(message.content)))
+            question = harmless(message.content)
+            if turns and turns[-1].role == "user":
+                question = f"{turns.pop().content}\n\n{question}"
+            turns.append(Turn("user", question))
             continue
         if message.citations and turns and turns[-1].role == "user":
             blocks = [memory_block(each.quote, each.speaker) for each in message.citations]
             turns[-1] = Turn("user", asked(turns[-1].content, blocks))
         turns.append(Turn("assistant", harmless(_own_words(message)) or NO_WORDS))
-    return turns
+    return turns[:-1] if turns and turns[-1].role == "user" else turns
 
 
 def _own_words(message: Message) -> str:

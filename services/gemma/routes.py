@@ -12,6 +12,7 @@ from fastapi.responses import StreamingResponse
 
 from services.gemma.runs import Run, server_sent
 from services.gemma.service import Chat
+from services.gemma.summaries import Summaries
 from shared.auth.dependencies import ForUser
 from shared.clients.rag import RagClient
 from shared.errors import NotFound
@@ -19,12 +20,15 @@ from shared.etags import Conditions, mark
 from shared.schemas.gemma import ChatRequest, ChatResponse
 from shared.schemas.ids import id_pattern
 from shared.schemas.rag import Conversation, ConversationSummary, EditConversation
+from shared.schemas.summaries import Summary, SummaryAccepted, SummaryRequest
 from shared.schemas.wire import Page
 
 PING_S = 15.0
 _CONVERSATION_ID = re.compile(id_pattern("cnv"))
 _EVENT_ID = re.compile(r"[0-9]{1,9}")
 router = APIRouter(prefix="/gemma")
+recordings = APIRouter(prefix="/transcription")
+"""Below the path that the gateway gives them."""
 
 
 async def the_chat(request: Request) -> Chat:
@@ -44,7 +48,13 @@ async def known_form(conversation_id: str) -> str:
     return conversation_id
 
 
+async def the_summaries(request: Request) -> Summaries:
+    summaries: Summaries = request.app.state.summaries
+    return summaries
+
+
 Id = Annotated[str, Depends(known_form)]
+TheSummaries = Annotated[Summaries, Depends(the_summaries)]
 TheChat = Annotated[Chat, Depends(the_chat)]
 TheRag = Annotated[RagClient, Depends(the_rag)]
 
@@ -132,3 +142,29 @@ async def rename(
 @router.delete("/conversations/{conversation_id}", status_code=204)
 async def delete(conversation_id: Id, user: ForUser, rag: TheRag, if_match: Conditions) -> None:
     await rag.delete_conversation(user, conversation_id, if_match)
+
+
+@recordings.post(
+    "/{transcript_id}/summary",
+    response_model=Summary | SummaryAccepted,
+    responses={202: {"model": SummaryAccepted, "description": "The model is at work; follow Location."}},
+)
+async def summarise(
+    transcript_id: str,
+    user: ForUser,
+    summaries: TheSummaries,
+    response: Response,
+    request: SummaryRequest | None = None,
+    wait_s: Annotated[float, Query(ge=0, le=300)] = 60.0,
+) -> Summary | SummaryAccepted:
+    """The whole recording in short. Mode `model` answers 202 where it takes longer than `wait_s`."""
+    made = await summaries.make(user, transcript_id, request or SummaryRequest(), wait_s)
+    if isinstance(made, SummaryAccepted):
+        response.status_code, response.headers["Location"] = 202, f"/jobs/{made.job_id}"
+    return made
+
+
+@recordings.get("/{transcript_id}/summary")
+async def summary(transcript_id: str, user: ForUser, summaries: TheSummaries) -> Summary:
+    """The one that was made last; `stale` where the transcript was changed since."""
+    return await summaries.get(user, transcript_id)

@@ -11,8 +11,8 @@ from typing import Any
 
 from shared.auth.principal import Principal
 from shared.errors import ProductError
-from shared.schemas.gemma import ChatRequest, ChatResponse, Timings, Usage
-from shared.schemas.rag import Citation, SearchHit
+from shared.schemas.gemma import ChatRequest, ChatResponse, ContextUse, Timings, Usage
+from shared.schemas.rag import Citation, Evidence, SearchHit
 
 KEPT = 1000
 """Most answers whose events are kept; the oldest finished ones go first."""
@@ -27,6 +27,12 @@ class Draft:
     notice: str | None = None
     citations: list[Citation] = field(default_factory=list)
     hits: list[SearchHit] = field(default_factory=list)
+    evidence: list[Evidence] = field(default_factory=list)
+    context: ContextUse | None = None
+    words_at: int | None = None
+    """Where the model's own words begin, in characters; None while there are none."""
+    turns_left_out: int = 0
+    """Earlier turns that were too many to be looked at."""
     usage: Usage = field(default_factory=Usage)
     timings: Timings = field(default_factory=Timings)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any
 
-from services.gemma import evidence
+from services.gemma import evidence, proofs
+from services.gemma.checking import Checker
 from services.gemma.engines import Sampling
 from services.gemma.model import ModelLoader
 from services.gemma.runs import Run, Runs
@@ -20,8 +22,7 @@ from shared.clients.rag import RagClient
 from shared.errors import Busy, ModelNotReady, NotFound, ProductError, TooLarge, UpstreamUnavailable
 from shared.schemas.gemma import ChatRequest, ChatResponse
 from shared.schemas.ids import new_id
-from shared.schemas.rag import Conversation, Message, SearchHit, SearchRequest
-from shared.schemas.transcription import Transcript
+from shared.schemas.rag import Conversation, Message, SearchRequest
 
 log = logging.getLogger(__name__)
 KEEP_S = 600.0
@@ -31,8 +32,14 @@ STOP_S = 5.0
 STORE_AGAIN_S = (0.5, 2.0, 5.0)
 HISTORY = 24
 """Most earlier turns looked at."""
-FEW_WORDS = 2
-"""A question with fewer telling words leans on the one before."""
+HISTORY_STEP = 8
+"""How many of them go at a time when there are more."""
+QUERY_CHARS = 4000
+FEW_WORDS, FEW_WITH_PRONOUN = 2, 4
+"""A question with fewer telling words leans on the one before; the latter where it says "she" or "that"."""
+LEANS = 3
+"""Most questions that one leans on."""
+_PRONOUN = re.compile(r"\b(?:it|that|this|they|them|their|he|him|his|she|her|there|then|those|these)\b", re.IGNORECASE)
 
 
 class Chat:
@@ -40,6 +47,7 @@ class Chat:
 
     def __init__(self, settings: Settings, rag: RagClient, model: ModelLoader) -> None:
         self._settings, self._rag, self.model = settings, rag, model
+        self._checker = Checker(rag)
         self._runs = Runs()
         self._tasks: set[asyncio.Task[None]] = set()
         self._places = settings.queue_length
@@ -52,12 +60,15 @@ class Chat:
             raise ModelNotReady(reason, retry_after_s=30)
         self._places -= 1
         try:
-            history, conversation_id = await self._conversation(user, request)
-            await self._rag.put_message(user, conversation_id, _message("user", request.message))
+            earlier, conversation_id = await self._conversation(user, request)
+            asked, answer_id = _message("user", request.message), new_id("msg")  # no other's id comes between them
+            await self._rag.put_message(user, conversation_id, asked)
         except BaseException:
             self._places += 1
             raise
-        run = Run(user, new_id("msg"), conversation_id, request)
+        run = Run(user, answer_id, conversation_id, request)
+        history = recent(earlier)
+        run.draft.turns_left_out = len(earlier) - len(history)
         self._runs.add(run)
         task = asyncio.create_task(self._answer(run, history))
         self._tasks.add(task)
@@ -73,7 +84,7 @@ class Chat:
             title = " ".join(request.message.split())[:80] or "Conversation"
             return [], (await self._rag.create_conversation(user, title)).conversation_id
         found = await self._rag.conversation(user, request.conversation_id)
-        return found.messages[-HISTORY:], found.conversation_id
+        return found.messages, found.conversation_id
 
     def run_of(self, user: Principal, message_id: str) -> Run:
         run = self._runs.of(user, message_id)
@@ -91,7 +102,7 @@ class Chat:
                 message.status = "failed"
         return conversation
 
-    async def _answer(self, run: Run, history: list[Message]) -> None:
+    async def _answer(self, run: Run, history: Sequence[Message]) -> None:
         try:
             run.response = await self._write(run, history)
             run.say("done", run.response.model_dump(mode="json"))
@@ -104,7 +115,7 @@ class Chat:
             run.finish()
             asyncio.get_running_loop().call_later(KEEP_S, self._runs.drop, run)
 
-    async def _write(self, run: Run, history: list[Message]) -> ChatResponse:
+    async def _write(self, run: Run, history: Sequence[Message]) -> ChatResponse:
         draft = run.draft
         run.say("status", {"stage": "searching", "message_id": run.message_id, "conversation_id": run.conversation_id})
         if run.request.include_context:
@@ -114,6 +125,8 @@ class Chat:
             await self._add_words(run, history)
         if draft.notice:
             run.say("status", {"stage": "extractive", "notice": draft.notice})
+        if run.request.include_context:
+            await self._checker.check(run)
         if run.cancelled:
             draft.notice = "Stopped before it was finished."
         draft.timings.total_s = run.elapsed_s()
@@ -123,6 +136,8 @@ class Chat:
             conversation_id=run.conversation_id,
             message_id=run.message_id,
             citations=draft.citations,
+            evidence=draft.evidence,
+            context=draft.context,
             usage=draft.usage,
             model=draft.model,
             timings=draft.timings,
@@ -132,24 +147,18 @@ class Chat:
     async def _quote(self, run: Run, history: Sequence[Message]) -> None:
         """The answer in quotations, or that there is none."""
         draft, question = run.draft, run.request.message
-        query = SearchRequest(query=_in_context(question, history)[:4000], top_k=self._settings.top_k)
+        query = SearchRequest(query=in_context(question, history), top_k=self._settings.top_k)
         draft.hits = await self._rag.search(run.user, query)
         draft.timings.retrieval_s = run.elapsed_s()
         run.say("context", {"memories": [hit.metadata.memory_id for hit in draft.hits]})
-        quotes = evidence.choose(query.query, draft.hits)
-        draft.citations = [evidence.cite(quote, await self._source(run.user, quote.hit)) for quote in quotes]
-        for citation in draft.citations:
+        quotes = proofs.newest_first(evidence.choose(query.query, draft.hits))
+        for quote, newer in quotes:
+            citation = evidence.cite(quote, await self._checker.source(run.user, quote.hit))
+            citation.superseded_by = newer
+            draft.citations.append(citation)
             run.say("citation", citation.model_dump(mode="json"))
-        titles = {quote.hit.metadata.memory_id: quote.hit.metadata.title or "" for quote in quotes}
+        titles = {quote.hit.metadata.memory_id: quote.hit.metadata.title or "" for quote, _ in quotes}
         run.tell(evidence.answer(draft.citations, titles) if draft.citations else evidence.NOTHING)
-
-    async def _source(self, user: Principal, hit: SearchHit) -> Transcript | None:
-        if hit.metadata.transcript_id is None:
-            return None
-        try:
-            return await self._rag.transcript(user, hit.metadata.transcript_id)
-        except NotFound:
-            return None
 
     async def _add_words(self, run: Run, history: Sequence[Message]) -> None:
         """What the model says beside the quotations; where it fails, they stand alone and the notice says why."""
@@ -182,7 +191,13 @@ class Chat:
         """Durable when it returns; tries for some seconds, for the vault may just be starting again."""
         draft = run.draft
         message = _message(
-            "assistant", draft.text, run.message_id, citations=draft.citations, model=draft.model, status=status
+            "assistant",
+            draft.text,
+            run.message_id,
+            citations=draft.citations,
+            evidence=draft.evidence,
+            model=draft.model,
+            status=status,
         )
         for wait_s in STORE_AGAIN_S:
             try:
@@ -211,10 +226,24 @@ class Chat:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-def _in_context(question: str, history: Sequence[Message]) -> str:
-    """A question like "and when was that?" is looked up together with the one before."""
+def recent(messages: Sequence[Message]) -> Sequence[Message]:
+    """The last ones; the oldest go several at a time, so that one prompt mostly begins as the one before."""
+    surplus = max(0, len(messages) - HISTORY)
+    return messages[-(-surplus // HISTORY_STEP) * HISTORY_STEP :]
+
+
+def in_context(question: str, history: Sequence[Message]) -> str:
+    """What to look for: "and when was that?" is looked up together with the questions that it leans on."""
+    parts = [question[:QUERY_CHARS]]
     before = [message.content for message in history if message.role == "user"]
-    return f"{before[-1]} {question}" if before and len(evidence.stems(question)) < FEW_WORDS else question
+    while before and len(parts) <= LEANS and _leans(parts[0]):
+        parts.insert(0, before.pop()[:QUERY_CHARS])
+    return " ".join(parts)[-QUERY_CHARS:].strip()
+
+
+def _leans(question: str) -> bool:
+    telling = len(evidence.stems(question))
+    return telling < FEW_WORDS or (telling < FEW_WITH_PRONOUN and _PRONOUN.search(question) is not None)
 
 
 def _message(role: str, content: str, message_id: str | None = None, **more: Any) -> Message:

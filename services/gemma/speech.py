@@ -13,6 +13,7 @@ from services.gemma.engines import Piece, Ruler, Turn
 from services.gemma.runs import Run
 from services.gemma.settings import Settings
 from shared.errors import ModelNotReady
+from shared.schemas.gemma import ContextUse
 from shared.schemas.rag import Citation, Message, SearchHit
 
 TAIL_CHARS = 40
@@ -79,15 +80,19 @@ class Speech:
         self._echo = Echo([])
         self._prompt: prompts.Prompt | None = None
         self._model = ""
+        self._shown: Sequence[SearchHit] = ()
+        self._context_tokens = 0
 
     def compose(self, engine: Ruler) -> Sequence[Turn]:
         """The prompt, cut to the engine's room. In the engine's thread. Raises TooLarge."""
         draft, request = self._run.draft, self._run.request
         self._model = engine.capabilities.model
+        self._shown = _quoted_first(draft.hits, draft.citations)
+        self._context_tokens = engine.capabilities.context_tokens
         self._prompt = prompts.fitted(
             engine,
             request.message,
-            _quoted_first(draft.hits, draft.citations),
+            self._shown,
             self._history,
             max_tokens=request.max_tokens,
             memory_tokens=self._settings.memory_tokens,
@@ -101,10 +106,22 @@ class Speech:
         usage = self._run.draft.usage
         if not usage.prompt_tokens and self._prompt is not None:
             usage.prompt_tokens = self._prompt.length
-            self._run.say("status", {"stage": "writing", "model": self._model} | self._prompt.what_fitted())
+            self._tell_context(self._prompt)
         usage.completion_tokens = piece.written
         usage.total_tokens = usage.prompt_tokens + usage.completion_tokens
         self._tell(self._echo.hear(piece.text))
+
+    def _tell_context(self, prompt: prompts.Prompt) -> None:
+        """What the model reads and what there was no room for, once that is known."""
+        draft, fitted = self._run.draft, prompt.what_fitted()
+        fitted["turns_left_out"] += draft.turns_left_out
+        draft.context = ContextUse(
+            **fitted, turns=prompt.earlier, prompt_tokens=prompt.length, context_tokens=self._context_tokens
+        )
+        ids = [hit.metadata.memory_id for hit in self._shown]
+        used = {"memories": ids[: prompt.memories], "left_out": ids[prompt.memories :]}
+        self._run.say("context", used | {"fitted": draft.context.model_dump()})
+        self._run.say("status", {"stage": "writing", "model": self._model} | fitted)
 
     @property
     def loops(self) -> bool:
@@ -119,12 +136,16 @@ class Speech:
     def _tell(self, text: str) -> None:
         draft = self._run.draft
         if text and draft.model != self._model:
-            text = prompts.led(self._model) + text if draft.text else text
-            draft.model = self._model
+            lead = prompts.led(self._model) if draft.text else ""
+            draft.words_at = len(draft.text) + len(lead)
+            text, draft.model = lead + text, self._model
         if text:
             self._run.tell(text)
 
 
 def _quoted_first(hits: Sequence[SearchHit], citations: Sequence[Citation]) -> list[SearchHit]:
-    quoted = {each.memory_id for each in citations}
-    return sorted(hits, key=lambda hit: hit.metadata.memory_id not in quoted)
+    """In the order of the quotations, so that what is newer stands before what it supersedes."""
+    quoted: dict[str, int] = {}
+    for each in citations:
+        quoted.setdefault(each.memory_id, len(quoted))
+    return sorted(hits, key=lambda hit: quoted.get(hit.metadata.memory_id, len(quoted)))

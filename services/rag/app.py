@@ -13,7 +13,16 @@ from services.rag.engines import BUILTIN, Embedder
 from services.rag.ownership import Ownership
 from services.rag.reading import READ, Reading
 from services.rag.retention import Keeper
-from services.rag.routes import conversations, documents, edits, memories, ownership, transcripts
+from services.rag.routes import (
+    conversations,
+    documents,
+    edits,
+    memories,
+    ownership,
+    similarities,
+    summaries,
+    transcripts,
+)
 from services.rag.service import REBUILD, Library
 from services.rag.settings import Settings
 from services.rag.vaults import Vaults
@@ -70,6 +79,8 @@ def create_app(
         transcripts.router,
         edits.router,
         conversations.router,
+        similarities.router,
+        summaries.router,
     ]
     return create_service(NAME, settings, routers=routers, lifespan=lifespan)
 

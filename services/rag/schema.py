@@ -106,4 +106,10 @@ CREATE TABLE retention (
     run   TEXT
 );
 """,
+    """
+CREATE TABLE transcript_digest (
+    transcript_id TEXT PRIMARY KEY REFERENCES transcript ON DELETE CASCADE,
+    document      TEXT NOT NULL
+);
+""",
 )

@@ -55,6 +55,12 @@ class Library:
             return np.zeros((0, self._embedder.capabilities.dimensions), dtype=np.float32)
         return np.concatenate(found)
 
+    async def similarities(self, texts: Sequence[str], others: Sequence[str]) -> list[list[float]]:
+        """Cosines, [texts][others]."""
+        vectors = await self.embed([*texts, *others])
+        cosines: list[list[float]] = (vectors[: len(texts)] @ vectors[len(texts) :].T).round(4).tolist()
+        return cosines
+
     async def remember(self, user_id: str, new: NewMemory) -> Memory:
         """Durable when it returns."""
         at = datetime.now(UTC)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from services.transcription import summary, wave_header
+from services.transcription import wave_header
 from services.transcription.service import Family, Studio
 from services.transcription.settings import Settings
 from services.transcription.wave_header import WaveHeader
+from shared import summary
 from shared.auth.principal import Principal
 from shared.errors import AudioTooLong, AudioUnreadable
 from shared.multipart import MultipartBody

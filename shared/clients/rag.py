@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shared.auth.principal import Principal
@@ -21,6 +21,7 @@ from shared.schemas.rag import (
     SearchHit,
     SearchRequest,
 )
+from shared.schemas.summaries import Summary
 from shared.schemas.transcription import EditTranscript, Transcript, TranscriptSummary
 from shared.schemas.wire import Page
 
@@ -32,6 +33,12 @@ class RagClient(TranscriptEdits):
     async def search(self, user: Principal, request: SearchRequest) -> list[SearchHit]:
         body = request.model_dump(mode="json", by_alias=True)
         return [SearchHit.model_validate(each) for each in await self.json("POST", "/rag/search", user=user, body=body)]
+
+    async def similarities(self, user: Principal, texts: Sequence[str], others: Sequence[str]) -> list[list[float]]:
+        """Cosine of each text with each of the others."""
+        body = {"texts": list(texts), "others": list(others)}
+        found: list[list[float]] = await self.json("POST", "/rag/similarities", user=user, body=body)
+        return found
 
     async def remember(self, user: Principal, new: NewMemory) -> Memory:
         found = await self.json("POST", "/rag/memory", user=user, body=new.model_dump(mode="json"))
@@ -95,6 +102,13 @@ class RagClient(TranscriptEdits):
         self, user: Principal, transcript_id: str, headers: Mapping[str, str] | None = None
     ) -> None:
         await self.json("DELETE", f"/rag/transcripts/{transcript_id}", user=user, headers=headers)
+
+    async def put_summary(self, user: Principal, summary: Summary) -> None:
+        path = f"/rag/transcripts/{summary.transcript_id}/summary"
+        await self.json("PUT", path, user=user, body=summary.model_dump(mode="json"))
+
+    async def summary(self, user: Principal, transcript_id: str) -> Summary:
+        return Summary.model_validate(await self.json("GET", f"/rag/transcripts/{transcript_id}/summary", user=user))
 
     async def create_conversation(self, user: Principal, title: str) -> Conversation:
         found = await self.json("POST", "/rag/conversations", user=user, body={"title": title})

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from shared.schemas.ids import ConversationId
-from shared.schemas.rag import Citation
+from shared.schemas.rag import Citation, Evidence
 from shared.schemas.wire import Request, Wire
 
 
@@ -33,6 +33,19 @@ class Timings(Wire):
     total_s: float = 0.0
 
 
+class ContextUse(Wire):
+    """What the language model was given to read, and what there was no room for."""
+
+    memories: int = 0
+    memories_left_out: int = 0
+    turns: int = 0
+    """Earlier turns of the conversation."""
+    turns_left_out: int = 0
+    prompt_tokens: int = 0
+    context_tokens: int = 0
+    """Most that the model reads at once, prompt and answer together."""
+
+
 class ChatResponse(Wire):
     """The answer and the seconds of audio that prove it."""
 
@@ -40,6 +53,10 @@ class ChatResponse(Wire):
     conversation_id: str
     message_id: str
     citations: list[Citation]
+    evidence: list[Evidence] = Field(default_factory=list)
+    """Sentence by sentence; empty where the answer is not from memory."""
+    context: ContextUse | None = None
+    """None while no language model took part."""
     usage: Usage
     model: str
     """`extractive` while no language model is loaded."""

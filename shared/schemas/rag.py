@@ -13,6 +13,7 @@ from shared.schemas.wire import Moment, Request, Wire
 Content = Annotated[str, StringConstraints(min_length=1, max_length=200_000, pattern=r"\S")]
 MemoryType = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 SpeakerKey = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+ComparedText = Annotated[str, StringConstraints(min_length=1, max_length=2_000)]
 SearchMode = Literal["hybrid", "vector", "text"]
 
 
@@ -85,6 +86,7 @@ class HitMetadata(Wire):
     """Where the passage begins in the document's text, in characters."""
     end_offset: int | None = None
     created_at: datetime
+    occurred_at: datetime | None = None
     similarity: float | None = None
     """Cosine of query and passage, -1 to 1; None in mode `text`."""
 
@@ -111,6 +113,50 @@ class Citation(Wire):
     """Where the passage begins in the document's text, in characters."""
     quote: str
     score: float
+    occurred_at: datetime | None = None
+    """When it was said or written."""
+    superseded_by: int | None = None
+    """The number of the citation (from 1) that says otherwise and is newer."""
+
+
+Verdict = Literal["supported", "contradicted", "unsupported"]
+
+
+class QuoteMatch(Wire):
+    """Words between quotation marks in an answer, and where they were said."""
+
+    quote: str
+    match: Literal["exact", "close", "none"]
+    """`close`: most of its words stand in a row there; `none`: nobody said it."""
+    citation: int | None = None
+    """The number of the citation (from 1) that holds it, with its seconds."""
+
+
+class Evidence(Wire):
+    """What stands behind one sentence of an answer."""
+
+    sentence: str
+    start: int
+    """Where in the answer it begins, in characters."""
+    end: int
+    verdict: Verdict
+    """`contradicted`: the citation states it otherwise. `unsupported`: it is not in what was found."""
+    method: str
+    """How it was checked: `exact`, `words+numbers` or `words+numbers+embedding`."""
+    citation: int | None = None
+    """The number of the citation (from 1) that supports or contradicts it."""
+    score: float
+    """0 to 1: how much of the sentence stands in its source."""
+    why: str | None = None
+    """What differs or is missing: number, time, day, name, negation, opposite, quote, words."""
+    quotes: list[QuoteMatch] = Field(default_factory=list)
+
+
+class SimilarityRequest(Request):
+    """Texts to be compared with each other."""
+
+    texts: Annotated[list[ComparedText], Field(min_length=1, max_length=64)]
+    others: Annotated[list[ComparedText], Field(min_length=1, max_length=256)]
 
 
 class Message(Wire):
@@ -121,6 +167,7 @@ class Message(Wire):
     content: str
     created_at: datetime
     citations: list[Citation] = Field(default_factory=list)
+    evidence: list[Evidence] = Field(default_factory=list)
     model: str | None = None
     status: Literal["complete", "streaming", "cancelled", "failed"] = "complete"
 

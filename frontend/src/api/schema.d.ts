@@ -720,114 +720,9 @@ export interface paths {
         post?: never;
         /**
          * Clear
-         * @description Empty the vault: memories, documents, transcripts, conversations. Audio is deleted with each recording.
+         * @description Empty the vault: memories, transcripts, conversations. Recordings' audio is deleted with each recording.
          */
         delete: operations["clear_rag_all_delete"];
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/rag/documents": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Page
-         * @description Newest first.
-         */
-        get: operations["page_rag_documents_get"];
-        put?: never;
-        /**
-         * Upload
-         * @description Remember a document: kept as it came, found by its passages. Its type is told by its content.
-         */
-        post: operations["upload_rag_documents_post"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/rag/documents/{document_id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Document */
-        get: operations["document_rag_documents__document_id__get"];
-        put?: never;
-        post?: never;
-        /**
-         * Delete
-         * @description File, text, passages and vectors are gone when this answers.
-         */
-        delete: operations["delete_rag_documents__document_id__delete"];
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/rag/documents/{document_id}/file": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * File
-         * @description The bytes that were sent, as an attachment.
-         */
-        get: operations["file_rag_documents__document_id__file_get"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/rag/export": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Export
-         * @description The whole vault as a zip: memories, transcripts, conversations, documents and, unless told not to, audio.
-         */
-        get: operations["export_rag_export_get"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/rag/import": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Take Back
-         * @description Merge an export into this vault. All of it is checked first; what is here already stays as it is.
-         */
-        post: operations["take_back_rag_import_post"];
-        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -906,30 +801,6 @@ export interface paths {
          * @description Embed everything anew; follow Location.
          */
         post: operations["rebuild_rag_rebuild_index_post"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/rag/retention": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Retention
-         * @description How long things are kept, and what the last pass deleted and verified.
-         */
-        get: operations["retention_rag_retention_get"];
-        /**
-         * Put Retention
-         * @description What is older than these rules allow is deleted at once, and daily from then on.
-         */
-        put: operations["put_retention_rag_retention_put"];
-        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1305,6 +1176,30 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/transcription/{transcript_id}/summary": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Summary
+         * @description The one that was made last; `stale` where the transcript was changed since.
+         */
+        get: operations["summary_transcription__transcript_id__summary_get"];
+        put?: never;
+        /**
+         * Summarise
+         * @description The whole recording in short. Mode `model` answers 202 where it takes longer than `wait_s`.
+         */
+        post: operations["summarise_transcription__transcript_id__summary_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/audio/diarization": {
         parameters: {
             query?: never;
@@ -1503,6 +1398,34 @@ export interface components {
             scopes: string[];
             /** Token */
             token: string;
+        };
+        /**
+         * ActionItem
+         * @description Something that somebody took on or was asked to do.
+         */
+        ActionItem: {
+            /** Assignee */
+            assignee?: string | null;
+            /** Due */
+            due?: string | null;
+            /** End S */
+            end_s: number;
+            /** Quote */
+            quote: string;
+            /** Segment Ids */
+            segment_ids: string[];
+            /** Speaker */
+            speaker: string;
+            /** Start S */
+            start_s: number;
+            /** Text */
+            text: string;
+            /**
+             * Verdict
+             * @default supported
+             * @enum {string}
+             */
+            verdict: "supported" | "contradicted" | "unsupported";
         };
         /** AnalyzeBatch */
         AnalyzeBatch: {
@@ -1714,8 +1637,11 @@ export interface components {
         ChatResponse: {
             /** Citations */
             citations: components["schemas"]["Citation"][];
+            context?: components["schemas"]["ContextUse"] | null;
             /** Conversation Id */
             conversation_id: string;
+            /** Evidence */
+            evidence?: components["schemas"]["Evidence"][];
             /** Message Id */
             message_id: string;
             /** Model */
@@ -1732,16 +1658,12 @@ export interface components {
          * @description The evidence for an answer: what was said, where and when.
          */
         Citation: {
-            /** Document Id */
-            document_id?: string | null;
             /** End S */
             end_s?: number | null;
             /** Memory Id */
             memory_id: string;
-            /** Offset */
-            offset?: number | null;
-            /** Page */
-            page?: number | null;
+            /** Occurred At */
+            occurred_at?: string | null;
             /** Quote */
             quote: string;
             /** Score */
@@ -1750,8 +1672,46 @@ export interface components {
             speaker?: string | null;
             /** Start S */
             start_s?: number | null;
+            /** Superseded By */
+            superseded_by?: number | null;
             /** Transcript Id */
             transcript_id?: string | null;
+        };
+        /**
+         * ContextUse
+         * @description What the language model was given to read, and what there was no room for.
+         */
+        ContextUse: {
+            /**
+             * Context Tokens
+             * @default 0
+             */
+            context_tokens: number;
+            /**
+             * Memories
+             * @default 0
+             */
+            memories: number;
+            /**
+             * Memories Left Out
+             * @default 0
+             */
+            memories_left_out: number;
+            /**
+             * Prompt Tokens
+             * @default 0
+             */
+            prompt_tokens: number;
+            /**
+             * Turns
+             * @default 0
+             */
+            turns: number;
+            /**
+             * Turns Left Out
+             * @default 0
+             */
+            turns_left_out: number;
         };
         /** Conversation */
         Conversation: {
@@ -1798,6 +1758,59 @@ export interface components {
              * Format: date-time
              */
             updated_at: string;
+        };
+        /**
+         * Coverage
+         * @description How much of the recording the summary is made of; nothing is left out unsaid.
+         */
+        Coverage: {
+            /** Chunks */
+            chunks: components["schemas"]["CoveredChunk"][];
+            /**
+             * Claims Left Out
+             * @default 0
+             */
+            claims_left_out: number;
+            /** Rounds */
+            rounds: number;
+            /** Seconds */
+            seconds: number;
+            /** Seconds Read */
+            seconds_read: number;
+            /** Segments */
+            segments: number;
+            /** Segments Read */
+            segments_read: number;
+            /** Share */
+            share: number;
+        };
+        /**
+         * CoveredChunk
+         * @description A stretch that was read in one go.
+         */
+        CoveredChunk: {
+            /**
+             * Dropped
+             * @default 0
+             */
+            dropped: number;
+            /** End S */
+            end_s: number;
+            /** First Segment Id */
+            first_segment_id: string;
+            /** Last Segment Id */
+            last_segment_id: string;
+            /**
+             * Method
+             * @enum {string}
+             */
+            method: "extractive" | "model";
+            /** Points */
+            points: number;
+            /** Sentences */
+            sentences: number;
+            /** Start S */
+            start_s: number;
         };
         /** Credentials */
         Credentials: {
@@ -1893,90 +1906,6 @@ export interface components {
             /** Text */
             text: string;
             usage: components["schemas"]["DurationUsage"];
-        };
-        /**
-         * Document
-         * @description A file that is kept as it came, and what was read from it.
-         */
-        Document: {
-            /** Attachments */
-            attachments?: string[];
-            /**
-             * Characters
-             * @default 0
-             */
-            characters: number;
-            /**
-             * Chunks
-             * @default 0
-             */
-            chunks: number;
-            /**
-             * Created At
-             * Format: date-time
-             */
-            created_at: string;
-            /** Document Id */
-            document_id: string;
-            /** Error */
-            error?: string | null;
-            /** Error Code */
-            error_code?: string | null;
-            /** Filename */
-            filename?: string | null;
-            /** Occurred At */
-            occurred_at?: string | null;
-            /** Pages */
-            pages?: number | null;
-            /** Sha256 */
-            sha256: string;
-            /** Size Bytes */
-            size_bytes: number;
-            /**
-             * Status
-             * @enum {string}
-             */
-            status: "processing" | "completed" | "failed";
-            /** Tags */
-            tags?: string[];
-            /** Title */
-            title: string;
-            /** Type */
-            type?: ("txt" | "md" | "html" | "pdf" | "docx" | "eml") | null;
-            /**
-             * Updated At
-             * Format: date-time
-             */
-            updated_at: string;
-            /** Warnings */
-            warnings?: components["schemas"]["DocumentWarning"][];
-        };
-        /**
-         * DocumentAccepted
-         * @description The document is safe on disk and is being read.
-         */
-        DocumentAccepted: {
-            /** Document Id */
-            document_id: string;
-            /** Job Id */
-            job_id: string;
-            /**
-             * Status
-             * @enum {string}
-             */
-            status: "processing" | "completed" | "failed";
-        };
-        /**
-         * DocumentWarning
-         * @description What of a document could not be read, or had to be guessed.
-         *
-         *     Codes: cut, scanned, pages_without_text, damaged_pages, encoding_guessed, encoding_damaged, attachments, empty.
-         */
-        DocumentWarning: {
-            /** Code */
-            code: string;
-            /** Detail */
-            detail: string;
         };
         /** DurationUsage */
         DurationUsage: {
@@ -2128,6 +2057,33 @@ export interface components {
             speaker: components["schemas"]["EnrolledSpeaker"];
         };
         /**
+         * Evidence
+         * @description What stands behind one sentence of an answer.
+         */
+        Evidence: {
+            /** Citation */
+            citation?: number | null;
+            /** End */
+            end: number;
+            /** Method */
+            method: string;
+            /** Quotes */
+            quotes?: components["schemas"]["QuoteMatch"][];
+            /** Score */
+            score: number;
+            /** Sentence */
+            sentence: string;
+            /** Start */
+            start: number;
+            /**
+             * Verdict
+             * @enum {string}
+             */
+            verdict: "supported" | "contradicted" | "unsupported";
+            /** Why */
+            why?: string | null;
+        };
+        /**
          * FieldError
          * @description One value that was refused.
          */
@@ -2163,20 +2119,14 @@ export interface components {
              * Format: date-time
              */
             created_at: string;
-            /** Document Id */
-            document_id?: string | null;
-            /** End Offset */
-            end_offset?: number | null;
             /** End S */
             end_s?: number | null;
             /** Memory Id */
             memory_id: string;
             /** Memory Type */
             memory_type: string;
-            /** Offset */
-            offset?: number | null;
-            /** Page */
-            page?: number | null;
+            /** Occurred At */
+            occurred_at?: string | null;
             /** Segment Id */
             segment_id?: string | null;
             /** Similarity */
@@ -2269,47 +2219,6 @@ export interface components {
             wants?: ("interactive" | "background") | null;
             /** Why */
             why?: string | null;
-        };
-        /** ImportResult */
-        ImportResult: {
-            /**
-             * Audio Skipped
-             * @default 0
-             */
-            audio_skipped: number;
-            files: components["schemas"]["Imported"];
-            /** Job Id */
-            job_id?: string | null;
-            /** Parts */
-            parts: {
-                [key: string]: components["schemas"]["Imported"];
-            };
-        };
-        /**
-         * Imported
-         * @description What became of the records of one part. All but `imported` changed nothing.
-         */
-        Imported: {
-            /**
-             * Different
-             * @default 0
-             */
-            different: number;
-            /**
-             * Imported
-             * @default 0
-             */
-            imported: number;
-            /**
-             * Orphaned
-             * @default 0
-             */
-            orphaned: number;
-            /**
-             * Present
-             * @default 0
-             */
-            present: number;
         };
         /**
          * Job
@@ -2427,6 +2336,8 @@ export interface components {
              * Format: date-time
              */
             created_at: string;
+            /** Evidence */
+            evidence?: components["schemas"]["Evidence"][];
             /** Message Id */
             message_id: string;
             /** Model */
@@ -2546,18 +2457,6 @@ export interface components {
         Page_ConversationSummary_: {
             /** Data */
             data: components["schemas"]["ConversationSummary"][];
-            /**
-             * Has More
-             * @default false
-             */
-            has_more: boolean;
-            /** Next Cursor */
-            next_cursor?: string | null;
-        };
-        /** Page[Document] */
-        Page_Document_: {
-            /** Data */
-            data: components["schemas"]["Document"][];
             /**
              * Has More
              * @default false
@@ -2709,6 +2608,21 @@ export interface components {
              */
             stage: string;
         };
+        /**
+         * QuoteMatch
+         * @description Words between quotation marks in an answer, and where they were said.
+         */
+        QuoteMatch: {
+            /** Citation */
+            citation?: number | null;
+            /**
+             * Match
+             * @enum {string}
+             */
+            match: "exact" | "close" | "none";
+            /** Quote */
+            quote: string;
+        };
         /** RefreshRequest */
         RefreshRequest: {
             /** Refresh Token */
@@ -2751,44 +2665,6 @@ export interface components {
             title: string;
             /** Transcript Id */
             transcript_id: string;
-        };
-        /** Retention */
-        Retention: {
-            last_run?: components["schemas"]["RetentionRun"] | null;
-            rules: components["schemas"]["RetentionRules"];
-        };
-        /**
-         * RetentionRules
-         * @description Days after which things are deleted, counted from when they were made; null keeps them.
-         */
-        RetentionRules: {
-            /** Conversations Days */
-            conversations_days?: number | null;
-            /** Documents Days */
-            documents_days?: number | null;
-            /** Transcripts Days */
-            transcripts_days?: number | null;
-        };
-        /**
-         * RetentionRun
-         * @description One pass: what it deleted, and what was still there when it looked again.
-         */
-        RetentionRun: {
-            /**
-             * At
-             * Format: date-time
-             */
-            at: string;
-            /** Remaining */
-            remaining: {
-                [key: string]: number;
-            };
-            /** Removed */
-            removed: {
-                [key: string]: number;
-            };
-            /** Verified */
-            verified: boolean;
         };
         /**
          * Revert
@@ -3098,6 +2974,113 @@ export interface components {
              * @enum {string}
              */
             task_class: "interactive" | "background";
+        };
+        /**
+         * Summary
+         * @description What was said in a recording, in short.
+         */
+        Summary: {
+            /** Action Items */
+            action_items?: components["schemas"]["ActionItem"][];
+            /** Claims */
+            claims?: components["schemas"]["SummaryPoint"][];
+            coverage: components["schemas"]["Coverage"];
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Key Points */
+            key_points?: components["schemas"]["SummaryPoint"][];
+            /**
+             * Mode
+             * @enum {string}
+             */
+            mode: "extractive" | "model";
+            /** Model */
+            model?: string | null;
+            /** Notice */
+            notice?: string | null;
+            /** Prompt */
+            prompt?: string | null;
+            /** Sentiment */
+            sentiment?: ("positive" | "neutral" | "negative") | null;
+            /**
+             * Stale
+             * @default false
+             */
+            stale: boolean;
+            /**
+             * Template
+             * @enum {string}
+             */
+            template: "meeting" | "interview" | "voice_note" | "lecture";
+            /** Text */
+            text: string;
+            /** Transcript Id */
+            transcript_id: string;
+            /** Transcript Revision */
+            transcript_revision: number;
+        };
+        /**
+         * SummaryAccepted
+         * @description The language model is at work; `GET /jobs/{job_id}` shows its progress.
+         */
+        SummaryAccepted: {
+            /** Job Id */
+            job_id: string;
+            /**
+             * Status
+             * @default queued
+             * @constant
+             */
+            status: "queued";
+            /** Transcript Id */
+            transcript_id: string;
+        };
+        /**
+         * SummaryPoint
+         * @description One statement and where it was said.
+         */
+        SummaryPoint: {
+            /** End S */
+            end_s: number;
+            /** Quote */
+            quote: string;
+            /** Segment Ids */
+            segment_ids: string[];
+            /** Speaker */
+            speaker: string;
+            /** Start S */
+            start_s: number;
+            /** Text */
+            text: string;
+            /**
+             * Verdict
+             * @default supported
+             * @enum {string}
+             */
+            verdict: "supported" | "contradicted" | "unsupported";
+        };
+        /**
+         * SummaryRequest
+         * @description `extractive` answers at once in the words of the recording; `model` has the language model word it.
+         */
+        SummaryRequest: {
+            /**
+             * Mode
+             * @default extractive
+             * @enum {string}
+             */
+            mode: "extractive" | "model";
+            /** Prompt */
+            prompt?: string | null;
+            /**
+             * Template
+             * @default meeting
+             * @enum {string}
+             */
+            template: "meeting" | "interview" | "voice_note" | "lecture";
         };
         /**
          * Swap
@@ -5211,311 +5194,6 @@ export interface operations {
             };
         };
     };
-    page_rag_documents_get: {
-        parameters: {
-            query?: {
-                limit?: number;
-                cursor?: string | null;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Page_Document_"];
-                };
-            };
-            /** @description What is wrong with the request, as application/problem+json. */
-            "4XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description What is wrong on our side, as application/problem+json. */
-            "5XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    upload_rag_documents_post: {
-        parameters: {
-            query?: {
-                wait_s?: number;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "multipart/form-data": {
-                    /** Format: binary */
-                    file: string;
-                    /** Format: date-time */
-                    occurred_at?: string;
-                    /** @description Separated by commas. */
-                    tags?: string;
-                    title?: string;
-                };
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            201: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Document"] | components["schemas"]["DocumentAccepted"];
-                };
-            };
-            /** @description Safe on disk; follow Location for its progress. */
-            202: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["DocumentAccepted"];
-                };
-            };
-            /** @description What is wrong with the request, as application/problem+json. */
-            "4XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description What is wrong on our side, as application/problem+json. */
-            "5XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    document_rag_documents__document_id__get: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                document_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Document"];
-                };
-            };
-            /** @description What is wrong with the request, as application/problem+json. */
-            "4XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description What is wrong on our side, as application/problem+json. */
-            "5XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    delete_rag_documents__document_id__delete: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                document_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            204: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description What is wrong with the request, as application/problem+json. */
-            "4XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description What is wrong on our side, as application/problem+json. */
-            "5XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    file_rag_documents__document_id__file_get: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                document_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/octet-stream": string;
-                };
-            };
-            /** @description What is wrong with the request, as application/problem+json. */
-            "4XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description What is wrong on our side, as application/problem+json. */
-            "5XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    export_rag_export_get: {
-        parameters: {
-            query?: {
-                audio?: boolean;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/zip": string;
-                };
-            };
-            /** @description What is wrong with the request, as application/problem+json. */
-            "4XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description What is wrong on our side, as application/problem+json. */
-            "5XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    take_back_rag_import_post: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "multipart/form-data": {
-                    /** Format: binary */
-                    file: string;
-                };
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ImportResult"];
-                };
-            };
-            /** @description What is wrong with the request, as application/problem+json. */
-            "4XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description What is wrong on our side, as application/problem+json. */
-            "5XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
     memories_rag_memories_get: {
         parameters: {
             query?: {
@@ -5743,86 +5421,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Job"];
-                };
-            };
-            /** @description What is wrong with the request, as application/problem+json. */
-            "4XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description What is wrong on our side, as application/problem+json. */
-            "5XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    retention_rag_retention_get: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Retention"];
-                };
-            };
-            /** @description What is wrong with the request, as application/problem+json. */
-            "4XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description What is wrong on our side, as application/problem+json. */
-            "5XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    put_retention_rag_retention_put: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["RetentionRules"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Retention"];
                 };
             };
             /** @description What is wrong with the request, as application/problem+json. */
@@ -6781,6 +6379,101 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SpeakersAssigned"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    summary_transcription__transcript_id__summary_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                transcript_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Summary"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    summarise_transcription__transcript_id__summary_post: {
+        parameters: {
+            query?: {
+                wait_s?: number;
+            };
+            header?: never;
+            path: {
+                transcript_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["SummaryRequest"] | null;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Summary"] | components["schemas"]["SummaryAccepted"];
+                };
+            };
+            /** @description The model is at work; follow Location. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SummaryAccepted"];
                 };
             };
             /** @description What is wrong with the request, as application/problem+json. */

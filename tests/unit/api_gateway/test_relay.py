@@ -129,6 +129,7 @@ def test_who_takes_the_short_way() -> None:
         ("GET", "/transcription/{transcript_id}"),
         ("GET", "/transcription/{transcript_id}/audio"),
         ("GET", "/transcription/{transcript_id}/revisions/{revision}"),
+        ("GET", "/transcription/{transcript_id}/summary"),
         ("POST", "/emotion/analyze"),
         ("POST", "/transcription/enroll-speaker"),
         ("POST", "/transcription/speakers/undo/{undo_id}"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.transcription import summary
+from shared import summary
 from shared.schemas.transcription import Segment, SpanEmotion
 
 CALL = [

@@ -10,7 +10,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
+from typing import Literal, TypeVar
 
 from shared.schemas.transcription import Segment
 
@@ -43,7 +44,7 @@ class Sentence:
     speaker: str
     text: str
 
-    @property
+    @cached_property
     def words(self) -> list[str]:
         """Those with a meaning of their own, in small letters."""
         found = (word.lower() for word in _WORD.findall(self.text.replace("’", "'")))
@@ -76,7 +77,10 @@ def key_points(said: Sequence[Sentence]) -> list[str]:
     return [str(each) for each in heaviest(said, min(MOST_POINTS, len(said) // SHARE))]
 
 
-def heaviest(said: Sequence[Sentence], most: int) -> list[Sentence]:
+Said = TypeVar("Said", bound=Sentence)
+
+
+def heaviest(said: Sequence[Said], most: int) -> list[Said]:
     """By SumBasic, in the order in which they were said."""
     count = Counter(word for each in said for word in each.words)
     weight = {word: times / count.total() for word, times in count.items()}
