@@ -1,0 +1,266 @@
+"""The gate before the memory: what of a candidate is kept, shown to its user first, or locked away. Pure functions.
+
+Each check has a name, and the names are what a user reads as `reasons`. Junk is worse than a gap: what is doubtful goes
+to the inbox, what is no statement goes nowhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from services.rag.facts import Candidate
+
+SURE = 0.6
+"""Confidence from which a fact needs nobody's word."""
+LEAST = 0.25
+"""Confidence below which it is not even asked about."""
+HEDGED = 0.6
+"""What "I think" leaves of a confidence."""
+OVERLAPPED = 0.7
+"""What somebody else's voice at the same time leaves of it."""
+ALIKE = 0.86
+"""Cosine of all-MiniLM-L6-v2 from which two statements of one kind about one subject, with the same telling words, are
+one. Measured by scripts/bench/facts.py on pairs."""
+
+Outcome = Literal["active", "pending", "quarantined", "dropped"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What becomes of a candidate, and the names of the checks that said so."""
+
+    outcome: Outcome
+    reasons: tuple[str, ...] = ()
+    confidence: float = 1.0
+
+
+def judge(candidate: Candidate) -> Verdict:
+    """Quarantine first: what reads like an order to a machine is not weighed at all."""
+    if candidate.quote not in candidate.utterance.text or not candidate.quote.strip():
+        return Verdict("dropped", ("no_source",), 0.0)
+    orders = tuple(instruction_shaped(candidate.utterance.text, candidate.subject))
+    if orders:
+        return Verdict("quarantined", orders, candidate.confidence)
+    for name, check in _DROPS.items():
+        if check(candidate):
+            return Verdict("dropped", (name,), candidate.confidence)
+    return _weighed(candidate)
+
+
+def _weighed(candidate: Candidate) -> Verdict:
+    doubts = {name: factor for name, (check, factor) in _DOUBTS.items() if check(candidate)}
+    confidence = candidate.confidence
+    for factor in doubts.values():
+        confidence *= factor
+    confidence = round(confidence, 3)
+    if confidence < LEAST:
+        return Verdict("dropped", (*doubts, "low_confidence"), confidence)
+    if confidence < SURE:
+        return Verdict("pending", (*doubts, "low_confidence"), confidence)
+    return Verdict("active", (), confidence)
+
+
+# ---------------------------------------------------------------- text that gives orders to a machine
+
+_MACHINE = r"(?:assistant|a\.?i\.?|chat ?bots?|(?:large )?language model|llm|gpt|nemo|copilot|claude|gemma|alexa|siri)"
+_ORDERS = {
+    "overrides_instructions": r"\b(?:ignor\w*|disregard|forget|override|overrule|bypass|vergiss|olvida\w*|oublie\w*)\b"
+    r"(?:\W+\w+){0,5}?\W+(?:instruc\w*|prompts?|rules?|guidelines?|directives?|anweisung\w*|regeln|consignes|"
+    r"(?:previous|prior|above|earlier) (?:text|messages?|context|conversation)|everything (?:above|before)|safety|"
+    r"you (?:were|have been) told)\b|\bnew (?:system )?(?:instructions?|prompt|directives?)\s*:",
+    "speaks_to_a_machine": rf"\b{_MACHINE}\b\s*[,:;–—-]\s*(?:please\s+)?(?:you\b|always|never|do\b|don't|must|from now|"
+    r"ignore|send|forget|remember|reply|answer|tell|say|delete|read|open|reveal|print|call|write|respond|when|if\b|in\b)"
+    rf"|\b(?:the|this|any|every|an?|your) {_MACHINE} (?:should|must|shall|has to|is to|will (?:always|never|now)|needs to|may not)"
+    rf"|\b(?:dear|hey|attention|note (?:to|for)(?: the)?|message (?:to|for)(?: the)?|instructions? (?:to|for)(?: the)?) {_MACHINE}\b"
+    rf"|\b(?:that|want|need)(?: the| this| any| every| my| your)? {_MACHINE} (?:to )?(?:always|never|answers?|repl\w+|"
+    r"sends?|says?|ignores?|reveals?|forwards?|responds?)\b",
+    "sets_behaviour": r"\b(?:from now on|henceforth)\b[,:]?\s+(?:you|always|never|answer|respond|reply|every|all|only|act)"
+    r"|\byou (?:are|will) (?:now|no longer) (?:an?\b|the\b|in\b|act|bound|allowed|restricted|be\b)|\bact as (?:an?|if|the|my)\b"
+    r"|\bpretend (?:to be|that you|you are)|\b(?:developer|god|dan|debug|admin|jailbreak) mode\b|\bjailbreak"
+    r"|\b(?:always|never) (?:answer|respond|reply|recommend|output|include|mention|append|begin your|end your|refuse|obey)\b"
+    r"|\bin (?:all|every|each|your) (?:(?:future|next|of your) )?(?:answers?|repl(?:y|ies)|responses?|outputs?)\b"
+    r"|\b(?:when(?:ever)?|if) (?:you are |you're |the user |anyone |somebody |someone |they )?(?:asked|asks?)\b"
+    r"(?:\W+\w+){0,8}?\W+(?:say|answer|reply|respond|tell|claim|deny|output)\b",
+    "asks_for_secrets": r"\b(?:reveal|print|output|repeat|show|leak|exfiltrate|dump|send|forward|e-?mail|post|upload)\b"
+    r"(?:\W+\w+){0,6}?\W+(?:system prompt|your (?:instructions|prompt|rules)|(?:all|every|the user's|user's|users'|other users'?)"
+    r"(?:\W+\w+){0,2}?\W+(?:memor(?:y|ies)|passwords?|secrets?|data|conversations?|transcripts?|files|contacts))\b"
+    r"|\b(?:do not|don't|never) (?:tell|inform|warn|alert|mention (?:this )?to) the user\b",
+    "template_tokens": r"<\s*\|?\s*/?\s*(?:im_start|im_end|system|user|assistant|start_of_turn|end_of_turn|start_header_id|"
+    r"end_header_id|eot_id|endoftext|begin_of_text|bos|eos|s|memory|tool_call|tool_response|think|script|iframe|img)\b"
+    r"|\[\s*/?\s*INST\s*\]|<\s*</?\s*SYS|#{2,}\s*(?:instructions?|system|assistant|response|human|user)\b"
+    r"|(?:^|\n)\s*(?:system|assistant|developer|tool)\s*:|\{\{|\}\}|\{%|```|\$\{|!\[[^\]\n]{0,80}\]\(",
+}
+_ORDER = {name: re.compile(text, re.IGNORECASE) for name, text in _ORDERS.items()}
+_HIDDEN = re.compile("[\u202a-\u202e\u2066-\u2069\u200b\u2060-\u2064\ufeff\u00ad\U000e0000-\U000e007f]")
+"""Characters that nobody sees or that turn the reading order round; joiners and marks of a direction are writing."""
+MOST_WEIGHED = 20_000
+"""Characters of one utterance that are looked through for orders; a longer one was not said by a person in one go."""
+
+
+def instruction_shaped(*texts: str | None) -> list[str]:
+    """Names of what gives orders to a machine in these texts, or hides something; empty for what people say."""
+    found: list[str] = []
+    for text in texts:
+        if not text:
+            continue
+        if _HIDDEN.search(text):
+            found.append("hidden_characters")
+        plain = plainly(text[:MOST_WEIGHED])
+        found += [name for name, pattern in _ORDER.items() if pattern.search(plain)]
+    return list(dict.fromkeys(found))
+
+
+def plainly(text: str) -> str:
+    """As it reads: full width and other dress taken off, invisible characters gone."""
+    shown = unicodedata.normalize("NFKC", _HIDDEN.sub("", text)).replace("’", "'")
+    return re.sub(r"[^\S\n]+", " ", shown)
+
+
+# ---------------------------------------------------------------- what is no statement
+
+_QUESTION = re.compile(
+    r"^(?:(?:and|so|but|well|okay|ok|hey|hm+|sorry|wait)[, ]+)*(?:what|who|whom|whose|where|when|why|how|which|do|does|did|"
+    r"is|are|was|were|am|can|could|shall|should|will|would|have|has|had|may|might|isn't|aren't|don't you|doesn't|didn't|"
+    r"won't|wouldn't|can't|couldn't) (?!I (?:mean|say)\b)(?:I|you|we|he|she|it|they|the|my|your|our|his|her|their|there|this|that|"
+    r"[A-Z]\w+|is|are|do|does|did|was|were|if|about|long|much|many|far|often|time|day|to)\b",
+    re.IGNORECASE,
+)
+_TAG = re.compile(r",\s*(?:right|isn't it|aren't we|aren't you|don't you|don't we|didn't we|no|correct|yeah|okay|eh)\W*\?$")
+_IF = re.compile(
+    r"\b(?:if|unless|suppose|supposing|imagine|pretend|what if|let's say|let's assume|assuming|wish|in case|provided that|"
+    r"hypothetically|for example|for instance|as if|in theory|in the (?:film|movie|book|story|game|novel|song|dream)|"
+    r"dream(?:ed|t)?|once upon|(?:just )?kidding|joking|in another life)\b",
+    re.IGNORECASE,
+)
+_MODAL = re.compile(r"\b(?:would|could|might|(?<!\d )(?-i:may)(?! \d)|should(?! remember))(?:n't)?\b|\w'd\b(?! better)", re.IGNORECASE)
+_MAYBE = re.compile(r"\b(?:maybe|perhaps|possibly|potentially|supposedly|who knows)\b", re.IGNORECASE)
+_REPORTED = re.compile(
+    r"\b(?!(?:i|we|as|i've|we've)\b)(\w+)(?: \w+)?(?<!\bi)(?<!\bwe) (?:said|says|told|tells|claims?|claimed|wrote|writes|thinks|thought|"
+    r"believes?|mentioned|reckons|insists?|sings?|sang|goes like|was like|is like|were like|announced|heard|alleges?)\b"
+    r"|\baccording to\b|\bapparently\b|\brumou?r|\b(?:i|we)(?:'ve)? (?:heard|read)\b|\bthey say\b|\bquote\b|\bthe (?:lyrics|song|line|saying)\b",
+    re.IGNORECASE,
+)
+_DENIED = re.compile(
+    r"\b(?:not|never|no longer|nobody|no one|none|neither|nor|cannot|hardly|barely|no)\b|n't\b", re.IGNORECASE
+)
+_PAST = re.compile(r"\b(?:used to|formerly|back then|in those days|once was|no more)\b", re.IGNORECASE)
+_HEDGE = re.compile(
+    r"\b(?:i think|i guess|i suppose|i believe|i assume|probably|not sure|i hope|hopefully|i reckon|likely|kind of|sort of|"
+    r"more or less|i'd say|if i remember|as far as i know|tentatively|roughly|something like)\b",
+    re.IGNORECASE,
+)
+_VAGUE_WORDS = frozenset(
+    """
+    a an the it its this that these those them they him her he she you me us we i my your our one ones thing things
+    stuff something anything everything nothing someone anyone everyone there here now then later soon back again so
+    too also just very really quite much lot bit ok okay fine good great nice sure well yes no and or but to of on in at
+    for with by up out off over about from as is are be been do does did go going get got some any all more most same way
+    work people guy guys idea question second minute moment while day morning evening anyway please thanks thank sorry
+    talk speak call see look like know think say said tell ask let make take come if when what how who where why
+    into until both each yours mine his hers theirs other others somewhat better worse
+    sense course point kind sort bye hello listening hearing wondering calling asking trying saying coming
+    """.split()  # noqa: SIM905 - one word a line would be a hundred lines
+)
+_WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")
+_NO_WEIGHT = re.compile(
+    r"\b(?:be right back|talk (?:to you )?(?:soon|later)|see you|call you back|call back|get back to (?:you|that|it)|"
+    r"good (?:morning|night|day)|take care|come back to (?:that|it|this)|check (?:it|that|this) out$|"
+    r"ask (?:you )?(?:a|one|another|something|some|you)\b|buy (?:it|that|time)\b|visit us\b|pay attention|"
+    r"water under|fix that|update you\b|share (?:my|the) screen|(?:on|for) (?:a|the) second)\b",
+    re.IGNORECASE,
+)
+
+
+def _is_question(candidate: Candidate) -> bool:
+    sentence = candidate.sentence
+    return sentence.rstrip("\"'”’) ").endswith("?") or bool(_QUESTION.search(sentence) or _TAG.search(sentence))
+
+
+def _is_hypothetical(candidate: Candidate) -> bool:
+    return bool(_IF.search(candidate.sentence) or _MODAL.search(candidate.quote) or _MAYBE.search(candidate.sentence))
+
+
+def _is_reported(candidate: Candidate) -> bool:
+    """Somebody else's words, or words between quotation marks."""
+    before, _, after = candidate.sentence.partition(candidate.quote)
+    quoted = before.count('"') % 2 == 1 or before.count("“") > before.count("”")
+    return quoted or after.lstrip(" .,!").startswith(('"', "”")) or bool(_REPORTED.search(candidate.sentence))
+
+
+def _is_negated(candidate: Candidate) -> bool:
+    return not candidate.negative and bool(_DENIED.search(candidate.quote.replace("’", "'")))
+
+
+def _is_past(candidate: Candidate) -> bool:
+    return bool(_PAST.search(candidate.quote))
+
+
+def _is_small_talk(candidate: Candidate) -> bool:
+    if _NO_WEIGHT.search(candidate.quote):
+        return True
+    words = [word.casefold() for word in _WORD.findall(candidate.value)]
+    told = words[1:] if candidate.kind == "commitment" else words  # the first one says what is done, not to what
+    return candidate.kind != "contact" and all(word in _VAGUE_WORDS for word in told)
+
+
+_DROPS: dict[str, Callable[[Candidate], bool]] = {
+    "question": _is_question,
+    "hypothetical": _is_hypothetical,
+    "reported": _is_reported,
+    "negated": _is_negated,
+    "past": _is_past,
+    "small_talk": _is_small_talk,
+}
+_DOUBTS: dict[str, tuple[Callable[[Candidate], bool], float]] = {
+    "hedged": (lambda candidate: bool(_HEDGE.search(candidate.sentence)), HEDGED),
+    "overlapping_speech": (lambda candidate: candidate.overlap, OVERLAPPED),
+}
+
+# ---------------------------------------------------------------- the same said twice
+
+_TELLING = re.compile(r"\d[\d.,:]*|\b[^\W\d_a-z]\w+|\b(?:mon|tues|wednes|thurs|fri|satur|sun)day\b|\b(?:not|never|no|n't)\b")
+_NUMBER_WORDS = frozenset(
+    """
+    one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen
+    nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million first second third today
+    tomorrow tonight morning afternoon evening noon midnight weekend
+    """.split()  # noqa: SIM905 - as above
+)
+
+
+def normalised(text: str) -> str:
+    """Words only, in one case, so that marks and blanks make no new fact."""
+    return " ".join(_WORD.findall(unicodedata.normalize("NFKC", text).replace("’", "'").casefold()))
+
+
+def told_by(text: str) -> str:
+    """The hash by which a text is known again without being kept."""
+    return hashlib.sha256(normalised(text).encode()).hexdigest()
+
+
+def telling(text: str) -> frozenset[str]:
+    """Names, numbers, days and denials: vectors hardly tell Tuesday from Thursday, these do."""
+    first = _WORD.search(text)
+    inside = text[first.end() :] if first else text  # the first word has a capital in any case
+    found = {each.casefold().strip(".,:") for each in _TELLING.findall(inside)}
+    return frozenset(found | (_NUMBER_WORDS & set(normalised(text).split())))
+
+
+def same(one: str, other: str, cosine: float) -> bool:
+    """Whether two statements of one kind about one subject are one; `cosine` of their vectors."""
+    return cosine >= ALIKE and telling(one) == telling(other)
+
+
+def kept(candidates: Sequence[Candidate]) -> list[tuple[Candidate, Verdict]]:
+    """Those that pass, each once, in the order in which they were said."""
+    found: dict[tuple[str, str], tuple[Candidate, Verdict]] = {}
+    for candidate in candidates:
+        verdict = judge(candidate)
+        if verdict.outcome != "dropped":
+            found.setdefault((candidate.subject_key, normalised(candidate.quote)), (candidate, verdict))
+    return list(found.values())
