@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from fastapi import FastAPI
 
 from services.rag.engines import BUILTIN, Embedder
-from services.rag.routes import conversations, edits, memories, transcripts
+from services.rag.routes import conversations, edits, facts, memories, transcripts
 from services.rag.service import REBUILD, Library
 from services.rag.settings import Settings
 from services.rag.vaults import Vaults
@@ -41,16 +41,17 @@ def create_app(
         async with AsyncExitStack() as stack:
             ring = keyring if keyring is not None else await stack.enter_async_context(_keyring(settings, app))
             engine = embedder if embedder is not None else await asyncio.to_thread(_embedder, settings)
-            facts = engine.capabilities
-            vaults = Vaults(settings, ring, model=facts.model, dimensions=facts.dimensions)
+            able = engine.capabilities
+            vaults = Vaults(settings, ring, model=able.model, dimensions=able.dimensions)
             stack.push_async_callback(vaults.close)
             app.state.library = Library(vaults, engine, settings)
+            stack.push_async_callback(app.state.library.learner.close)
             app.state.coordinator = coordinator
             if coordinator is None:
                 await stack.enter_async_context(_worker(settings, app))
             yield
 
-    routers = [memories.router, transcripts.router, edits.router, conversations.router]
+    routers = [memories.router, facts.router, transcripts.router, edits.router, conversations.router]
     return create_service(NAME, settings, routers=routers, lifespan=lifespan)
 
 

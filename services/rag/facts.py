@@ -14,6 +14,7 @@ from datetime import date, datetime, timedelta
 from typing import Protocol
 
 from services.rag.dates import WHEN, resolve
+from services.rag.passages import speaker_keys
 from services.rag.phrases import PHRASES, Phrase
 from shared.schemas.facts import FactKind
 from shared.schemas.rag import Message
@@ -63,6 +64,8 @@ class Utterance:
     subject_key: str
     """Who that is, for comparing: an unknown voice of one recording is nobody in another."""
     said_at: datetime
+    speaker_keys: tuple[str, ...] = ()
+    """All that the speaker may be asked for by."""
     pieces: tuple[tuple[int, Segment], ...] = ()
     """Segments and where in the text each begins; none where it was written."""
 
@@ -114,7 +117,8 @@ class Candidate:
 class Extractor(Protocol):
     """Finds candidates; deterministic for one version, so that the same source twice doubles nothing."""
 
-    version: str
+    @property
+    def version(self) -> str: ...
 
     def candidates(self, source: Source) -> Sequence[Candidate]:
         """In the order in which they were said. Blocking; raises nothing for any text."""
@@ -167,7 +171,8 @@ def _turn(transcript: Transcript, speaker: Speaker, group: Sequence[Segment]) ->
         at += len(segment.text.strip()) + 1
     text = " ".join(segment.text.strip() for segment in group)
     said_at = _later(transcript.created_at, group[0].start_s)
-    return Utterance(text, speaker.name or speaker.label, person_key(transcript, speaker), said_at, tuple(pieces))
+    name, key = speaker.name or speaker.label, person_key(transcript, speaker)
+    return Utterance(text, name, key, said_at, speaker_keys(speaker), tuple(pieces))
 
 
 def _later(at: datetime, seconds: float) -> datetime:
@@ -191,7 +196,7 @@ def name_key(name: str) -> str:
 def of_message(conversation_id: str, message: Message) -> Source:
     """What the user wrote; what a model wrote is nobody's fact."""
     texts = [message.content[:MOST_CHARS]] if message.role == "user" else []
-    said = tuple(Utterance(text, USER, "user", message.created_at) for text in texts)
+    said = tuple(Utterance(text, USER, "user", message.created_at, (USER,)) for text in texts)
     return Source(message.message_id, said, None, conversation_id)
 
 
@@ -278,7 +283,7 @@ def _candidate(
         kind=phrase.kind,
         subject=subject[0],
         subject_key=subject[1],
-        slot=phrase.slot.format_map(groups),
+        slot=_slot(phrase, groups),
         value=match["value"].strip(" .,"),
         quote=quote,
         sentence=utterance.text[sentence[0] : sentence[1]].strip(),
@@ -292,6 +297,11 @@ def _candidate(
         start_s=times[0] if times else None,
         end_s=times[1] if times else None,
     )
+
+
+def _slot(phrase: Phrase, groups: dict[str, str]) -> str:
+    """Somebody has one birthday but may have two sons, so without a name there is nothing to be replaced."""
+    return "" if "{who}" in phrase.slot and not groups.get("name") else phrase.slot.format_map(groups)
 
 
 def _since(utterance: Utterance, start_s: float) -> datetime:

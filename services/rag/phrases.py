@@ -168,9 +168,7 @@ PHRASES: tuple[Phrase, ...] = (
         "preference", 0.5, r"^I(?: really| absolutely| also| still)? (?:love|like|enjoy) {not_vague}{few}", "taste {value}"
     ),
     # people and things of one's own
-    _phrase(
-        "relation", 0.95, r"{my} {relation}(?:'s name is| is called| is named) (?P<value>{name})", "{who} name"
-    ),
+    _phrase("relation", 0.95, r"{my} {relation}(?:'s name is| is called| is named) (?P<value>{name})"),
     _phrase("relation", 0.85, r"\b(?P<value>{name}) is (?:my|our) {relation}\b"),
     _phrase("relation", 0.9, r"{my} {relation},? (?P<name>[A-Z][\w'-]+),? (?P<value>{does}\b[^;:!?]{2,120})"),
     _phrase(

@@ -117,6 +117,7 @@ CREATE TABLE fact_evidence (
     end_s           REAL,
     said_by         TEXT NOT NULL,
     said_by_key     TEXT NOT NULL,
+    speaker_keys    TEXT NOT NULL DEFAULT '[]',
     said_at         TEXT NOT NULL,
     quote           TEXT NOT NULL,
     PRIMARY KEY (memory_id, source_id, quote)
@@ -127,10 +128,9 @@ CREATE TABLE fact_source (
     digest    TEXT NOT NULL
 );
 CREATE TABLE fact_refused (
-    text_hash   TEXT NOT NULL,
-    subject_key TEXT NOT NULL,
-    source_id   TEXT NOT NULL DEFAULT '',
-    PRIMARY KEY (text_hash, subject_key, source_id)
+    text_hash TEXT NOT NULL,
+    owner     TEXT NOT NULL,
+    PRIMARY KEY (text_hash, owner)
 );
 """,
 )

@@ -27,3 +27,5 @@ class Settings(ServiceSettings):
     """Most bytes of vectors kept in memory over all users."""
     passage_chars: int = 700
     """Length that a passage of a transcript or of a long memory aims at, in characters."""
+    facts: bool = True
+    """Learn facts from recordings and from what users write in chats. Off: they are found as they were said only."""
