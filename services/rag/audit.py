@@ -132,7 +132,8 @@ _ORPHANS = {
     "evidence_without_source": f"SELECT DISTINCT source_id FROM fact_evidence{_GONE}",  # noqa: S608 - ours
     "chunk_without_memory": "SELECT chunk_id FROM chunk WHERE memory_id NOT IN (SELECT memory_id FROM memory)",
     "dangling_successor": "SELECT memory_id FROM fact WHERE state = 'superseded'"
-    " AND (superseded_by IS NULL OR superseded_by NOT IN (SELECT memory_id FROM fact WHERE state IN ('active', 'superseded')))",
+    " AND NOT EXISTS (SELECT 1 FROM fact AS after WHERE after.memory_id = fact.superseded_by"
+    " AND after.state IN ('active', 'superseded'))",
 }
 
 

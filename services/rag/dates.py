@@ -23,7 +23,9 @@ _DAY = "|".join(DAYS)
 _MONTH = "|".join([*MONTHS, "jan", "feb", "mar", "apr", "jun", "jul", "aug", "sept", "sep", "oct", "nov", "dec"])
 _NTH = rf"(?:\d{{1,2}}(?:st|nd|rd|th)?|{'|'.join(each.replace('-', '[- ]') for each in reversed(_ORDINALS))})"
 _COUNT = rf"(?:\d{{1,3}}|an?|{'|'.join(_NUMBERS[1:])})"
-_HOUR = rf"(?:\d{{1,2}}(?:[:.]\d{{2}})?|noon|midnight|half past \w+|{'|'.join(_NUMBERS[1:])})(?: ?(?:[ap]\.?m\b|o'clock))?"
+_HOUR = (
+    rf"(?:\d{{1,2}}(?:[:.]\d{{2}})?|noon|midnight|half past \w+|{'|'.join(_NUMBERS[1:])})(?: ?(?:[ap]\.?m\b|o'clock))?"
+)
 _UNITS = {"day": 1, "week": 7}
 _EXACT = (
     r"(?P<iso>\d{4}-\d{2}-\d{2})",

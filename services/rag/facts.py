@@ -35,9 +35,11 @@ _SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)]*(?=\s)|\n+")
 _ENDS = re.compile(r"[.!?…][\"'”’)]*$")
 _JOINT = re.compile(
     r"(?:,\s+|\s+|;\s*)(?:and|but|so|because|although|while|then)\s+(?:then\s+)?"
-    r"(?=(?i:I|we|my|our|the|he|she|they|let's|his|her|their|it's|it is|remind|don't forget)\b|[A-Z][\w-]+(?:'s|'ll| will| is) )"
+    r"(?=(?i:I|we|my|our|the|he|she|they|let's|his|her|their|it's|it is|remind|don't forget)\b"
+    r"|[A-Z][\w-]+(?:'s|'ll| will| is) )"
     r"|;\s+|,\s+(?=(?i:I|we|my|our|let's|remind)\b)|\s[—–-]\s"
 )
+"""Where a sentence may be cut in two that each have a subject of their own."""
 _FILLER = re.compile(
     r"(?:(?:well|so|um+|uh+|er+m?|hmm+|oh|ah|yeah|yes|yep|okay|ok|right|actually|basically|anyway|also|and|but|then|now|"
     r"look|listen|you know|I mean|by the way|honestly|alright|all right|hi|hello|hey|because|plus|of course|sure|great|"
@@ -48,9 +50,10 @@ _SAME_WIDTH = str.maketrans("’‘`´\u00a0\u202f\t\n", "''''    ")
 """Other ways of writing the same, character for character, so that places in the text stay where they are."""
 _NO_NAMES = frozenset(
     """
-    i you he she it we they this that these those there here who what which everyone everybody somebody someone nobody
-    anyone people one and but so then the a an my our your his her their its yes no well ok okay now today tomorrow
-    yesterday monday tuesday wednesday thursday friday saturday sunday god also maybe perhaps not never always just keep please
+    i you he she it we they this that these those there here who what which everyone everybody somebody someone
+    nobody anyone people one and but so then the a an my our your his her their its yes no well ok okay now today
+    tomorrow yesterday monday tuesday wednesday thursday friday saturday sunday god also maybe perhaps not never always
+    just keep please
     """.split()  # noqa: SIM905 - one word a line would be fifty lines
 )
 
@@ -249,10 +252,10 @@ def _clauses(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     stops = [*(before for before, _ in cuts), end]
     for begin, stop in zip(begins, stops, strict=True):
         part = text[begin:stop]
-        begin += len(part) - len(part.lstrip(" \"“"))
+        begin += len(part) - len(part.lstrip(' "“'))
         filler = _FILLER.match(text, begin, stop)
         begin = filler.end() if filler else begin
-        stop = begin + len(text[begin:stop].rstrip(" .,;:!…\"”"))
+        stop = begin + len(text[begin:stop].rstrip(' .,;:!…"”'))
         if stop - begin >= 6:
             yield begin, stop
 

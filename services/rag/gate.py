@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from services.rag.facts import Candidate
+from services.rag.orders import instruction_shaped
 
 SURE = 0.6
 """Confidence from which a fact needs nobody's word."""
@@ -65,84 +66,31 @@ def _weighed(candidate: Candidate) -> Verdict:
     return Verdict("active", (), confidence)
 
 
-# ---------------------------------------------------------------- text that gives orders to a machine
-
-_MACHINE = r"(?:assistant|a\.?i\.?|chat ?bots?|(?:large )?language model|llm|gpt|nemo|copilot|claude|gemma|alexa|siri)"
-_ORDERS = {
-    "overrides_instructions": r"\b(?:ignor\w*|disregard|forget|override|overrule|bypass|vergiss|olvida\w*|oublie\w*)\b"
-    r"(?:\W+\w+){0,5}?\W+(?:instruc\w*|prompts?|rules?|guidelines?|directives?|anweisung\w*|regeln|consignes|"
-    r"(?:previous|prior|above|earlier) (?:text|messages?|context|conversation)|everything (?:above|before)|safety|"
-    r"you (?:were|have been) told)\b|\bnew (?:system )?(?:instructions?|prompt|directives?)\s*:",
-    "speaks_to_a_machine": rf"\b{_MACHINE}\b\s*[,:;–—-]\s*(?:please\s+)?(?:you\b|always|never|do\b|don't|must|from now|"
-    r"ignore|send|forget|remember|reply|answer|tell|say|delete|read|open|reveal|print|call|write|respond|when|if\b|in\b)"
-    rf"|\b(?:the|this|any|every|an?|your) {_MACHINE} (?:should|must|shall|has to|is to|will (?:always|never|now)|needs to|may not)"
-    rf"|\b(?:dear|hey|attention|note (?:to|for)(?: the)?|message (?:to|for)(?: the)?|instructions? (?:to|for)(?: the)?) {_MACHINE}\b"
-    rf"|\b(?:that|want|need)(?: the| this| any| every| my| your)? {_MACHINE} (?:to )?(?:always|never|answers?|repl\w+|"
-    r"sends?|says?|ignores?|reveals?|forwards?|responds?)\b",
-    "sets_behaviour": r"\b(?:from now on|henceforth)\b[,:]?\s+(?:you|always|never|answer|respond|reply|every|all|only|act)"
-    r"|\byou (?:are|will) (?:now|no longer) (?:an?\b|the\b|in\b|act|bound|allowed|restricted|be\b)|\bact as (?:an?|if|the|my)\b"
-    r"|\bpretend (?:to be|that you|you are)|\b(?:developer|god|dan|debug|admin|jailbreak) mode\b|\bjailbreak"
-    r"|\b(?:always|never) (?:answer|respond|reply|recommend|output|include|mention|append|begin your|end your|refuse|obey)\b"
-    r"|\bin (?:all|every|each|your) (?:(?:future|next|of your) )?(?:answers?|repl(?:y|ies)|responses?|outputs?)\b"
-    r"|\b(?:when(?:ever)?|if) (?:you are |you're |the user |anyone |somebody |someone |they )?(?:asked|asks?)\b"
-    r"(?:\W+\w+){0,8}?\W+(?:say|answer|reply|respond|tell|claim|deny|output)\b",
-    "asks_for_secrets": r"\b(?:reveal|print|output|repeat|show|leak|exfiltrate|dump|send|forward|e-?mail|post|upload)\b"
-    r"(?:\W+\w+){0,6}?\W+(?:system prompt|your (?:instructions|prompt|rules)|(?:all|every|the user's|user's|users'|other users'?)"
-    r"(?:\W+\w+){0,2}?\W+(?:memor(?:y|ies)|passwords?|secrets?|data|conversations?|transcripts?|files|contacts))\b"
-    r"|\b(?:do not|don't|never) (?:tell|inform|warn|alert|mention (?:this )?to) the user\b",
-    "template_tokens": r"<\s*\|?\s*/?\s*(?:im_start|im_end|system|user|assistant|start_of_turn|end_of_turn|start_header_id|"
-    r"end_header_id|eot_id|endoftext|begin_of_text|bos|eos|s|memory|tool_call|tool_response|think|script|iframe|img)\b"
-    r"|\[\s*/?\s*INST\s*\]|<\s*</?\s*SYS|#{2,}\s*(?:instructions?|system|assistant|response|human|user)\b"
-    r"|(?:^|\n)\s*(?:system|assistant|developer|tool)\s*:|\{\{|\}\}|\{%|```|\$\{|!\[[^\]\n]{0,80}\]\(",
-}
-_ORDER = {name: re.compile(text, re.IGNORECASE) for name, text in _ORDERS.items()}
-_HIDDEN = re.compile("[\u202a-\u202e\u2066-\u2069\u200b\u2060-\u2064\ufeff\u00ad\U000e0000-\U000e007f]")
-"""Characters that nobody sees or that turn the reading order round; joiners and marks of a direction are writing."""
-MOST_WEIGHED = 20_000
-"""Characters of one utterance that are looked through for orders; a longer one was not said by a person in one go."""
-
-
-def instruction_shaped(*texts: str | None) -> list[str]:
-    """Names of what gives orders to a machine in these texts, or hides something; empty for what people say."""
-    found: list[str] = []
-    for text in texts:
-        if not text:
-            continue
-        if _HIDDEN.search(text):
-            found.append("hidden_characters")
-        plain = plainly(text[:MOST_WEIGHED])
-        found += [name for name, pattern in _ORDER.items() if pattern.search(plain)]
-    return list(dict.fromkeys(found))
-
-
-def plainly(text: str) -> str:
-    """As it reads: full width and other dress taken off, invisible characters gone."""
-    shown = unicodedata.normalize("NFKC", _HIDDEN.sub("", text)).replace("’", "'")
-    return re.sub(r"[^\S\n]+", " ", shown)
-
-
 # ---------------------------------------------------------------- what is no statement
 
 _QUESTION = re.compile(
-    r"^(?:(?:and|so|but|well|okay|ok|hey|hm+|sorry|wait)[, ]+)*(?:what|who|whom|whose|where|when|why|how|which|do|does|did|"
-    r"is|are|was|were|am|can|could|shall|should|will|would|have|has|had|may|might|isn't|aren't|don't you|doesn't|didn't|"
-    r"won't|wouldn't|can't|couldn't) (?!I (?:mean|say)\b)(?:I|you|we|he|she|it|they|the|my|your|our|his|her|their|there|this|that|"
-    r"[A-Z]\w+|is|are|do|does|did|was|were|if|about|long|much|many|far|often|time|day|to)\b",
+    r"^(?:(?:and|so|but|well|okay|ok|hey|hm+|sorry|wait)[, ]+)*"
+    r"(?:what|who|whom|whose|where|when|why|how|which|do|does|did|is|are|was|were|am|can|could|shall|should|will|would"
+    r"|have|has|had|might|(?:is|are|do|does|did|wo|would|ca|could)n't) "
+    r"(?!I (?:mean|say)\b)(?:I|you|we|he|she|it|they|the|my|your|our|his|her|their|there|this|that|is|are|do|does|did"
+    r"|was|were|if|about|long|much|many|far|often|time|day|to|[A-Z]\w+)\b",
     re.IGNORECASE,
 )
-_TAG = re.compile(r",\s*(?:right|isn't it|aren't we|aren't you|don't you|don't we|didn't we|no|correct|yeah|okay|eh)\W*\?$")
 _IF = re.compile(
-    r"\b(?:if|unless|suppose|supposing|imagine|pretend|what if|let's say|let's assume|assuming|wish|in case|provided that|"
-    r"hypothetically|for example|for instance|as if|in theory|in the (?:film|movie|book|story|game|novel|song|dream)|"
+    r"\b(?:if|unless|suppose|supposing|imagine|pretend|what if|let's say|let's assume|assuming|wish|in case"
+    r"|provided that|hypothetically|for example|for instance|as if|in theory|in the (?:film|movie|book|story|game|novel|song|dream)|"
     r"dream(?:ed|t)?|once upon|(?:just )?kidding|joking|in another life)\b",
     re.IGNORECASE,
 )
-_MODAL = re.compile(r"\b(?:would|could|might|(?<!\d )(?-i:may)(?! \d)|should(?! remember))(?:n't)?\b|\w'd\b(?! better)", re.IGNORECASE)
+_MODAL = re.compile(
+    r"\b(?:would|could|might|(?<!\d )(?-i:may)(?! \d)|should(?! remember))(?:n't)?\b|\w'd\b(?! better)", re.IGNORECASE
+)
 _MAYBE = re.compile(r"\b(?:maybe|perhaps|possibly|potentially|supposedly|who knows)\b", re.IGNORECASE)
 _REPORTED = re.compile(
-    r"\b(?!(?:i|we|as|i've|we've)\b)(\w+)(?: \w+)?(?<!\bi)(?<!\bwe) (?:said|says|told|tells|claims?|claimed|wrote|writes|thinks|thought|"
-    r"believes?|mentioned|reckons|insists?|sings?|sang|goes like|was like|is like|were like|announced|heard|alleges?)\b"
-    r"|\baccording to\b|\bapparently\b|\brumou?r|\b(?:i|we)(?:'ve)? (?:heard|read)\b|\bthey say\b|\bquote\b|\bthe (?:lyrics|song|line|saying)\b",
+    r"\b(?!(?:i|we|as|i've|we've)\b)(\w+)(?: \w+)?(?<!\bi)(?<!\bwe) (?:said|says|told|tells|claims?|claimed|wrote"
+    r"|writes|thinks|thought|believes?|mentioned|reckons|insists?|sings?|sang|goes like|(?:was|is|were) like|announced|heard"
+    r"|alleges?)\b|\baccording to\b|\bapparently\b|\brumou?r|\b(?:i|we)(?:'ve)? (?:heard|read)\b|\bthey say\b"
+    r"|\bquote\b|\bthe (?:lyrics|song|line|saying)\b",
     re.IGNORECASE,
 )
 _DENIED = re.compile(
@@ -150,17 +98,17 @@ _DENIED = re.compile(
 )
 _PAST = re.compile(r"\b(?:used to|formerly|back then|in those days|once was|no more)\b", re.IGNORECASE)
 _HEDGE = re.compile(
-    r"\b(?:i think|i guess|i suppose|i believe|i assume|probably|not sure|i hope|hopefully|i reckon|likely|kind of|sort of|"
-    r"more or less|i'd say|if i remember|as far as i know|tentatively|roughly|something like)\b",
+    r"\b(?:i think|i guess|i suppose|i believe|i assume|probably|not sure|i hope|hopefully|i reckon|likely|kind of"
+    r"|sort of|more or less|i'd say|if i remember|as far as i know|tentatively|roughly|something like)\b",
     re.IGNORECASE,
 )
 _VAGUE_WORDS = frozenset(
     """
     a an the it its this that these those them they him her he she you me us we i my your our one ones thing things
     stuff something anything everything nothing someone anyone everyone there here now then later soon back again so
-    too also just very really quite much lot bit ok okay fine good great nice sure well yes no and or but to of on in at
-    for with by up out off over about from as is are be been do does did go going get got some any all more most same way
-    work people guy guys idea question second minute moment while day morning evening anyway please thanks thank sorry
+    too also just very really quite much lot bit ok okay fine good great nice sure well yes no and or but to of on in
+    at for with by up out off over about from as is are be been do does did go going get got some any all more most same
+    way work people guy guys idea question second minute moment while day morning evening anyway please thanks thank sorry
     talk speak call see look like know think say said tell ask let make take come if when what how who where why
     into until both each yours mine his hers theirs other others somewhat better worse
     sense course point kind sort bye hello listening hearing wondering calling asking trying saying coming
@@ -178,7 +126,7 @@ _NO_WEIGHT = re.compile(
 
 def _is_question(candidate: Candidate) -> bool:
     sentence = candidate.sentence
-    return sentence.rstrip("\"'”’) ").endswith("?") or bool(_QUESTION.search(sentence) or _TAG.search(sentence))
+    return sentence.rstrip("\"'”’) ").endswith("?") or bool(_QUESTION.search(sentence))
 
 
 def _is_hypothetical(candidate: Candidate) -> bool:
@@ -223,7 +171,9 @@ _DOUBTS: dict[str, tuple[Callable[[Candidate], bool], float]] = {
 
 # ---------------------------------------------------------------- the same said twice
 
-_TELLING = re.compile(r"\d[\d.,:]*|\b[^\W\d_a-z]\w+|\b(?:mon|tues|wednes|thurs|fri|satur|sun)day\b|\b(?:not|never|no|n't)\b")
+_TELLING = re.compile(
+    r"\d[\d.,:]*|\b[^\W\d_a-z]\w+|\b(?:mon|tues|wednes|thurs|fri|satur|sun)day\b|\b(?:not|never|no)\b|n't\b"
+)
 _NUMBER_WORDS = frozenset(
     """
     one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -251,7 +252,7 @@ def chain(facts: Sequence[Said]) -> dict[str, tuple[str | None, str | None]]:
     """
     ordered = sorted(facts, key=lambda each: (each.last, each.first, each.memory_id))
     ended: dict[str, tuple[str | None, str | None]] = {}
-    for this, after in zip(ordered, ordered[1:], strict=False):
+    for this, after in pairwise(ordered):
         ended[this.memory_id] = (after.memory_id, max(after.first, this.last))
     return ended | ({ordered[-1].memory_id: (None, None)} if ordered else {})
 
@@ -331,7 +332,8 @@ def rechain_all(vault: Vault, change: Change) -> None:
     """Inside a transaction: every slot worked out anew."""
     rows = vault.db.execute("SELECT DISTINCT subject_key, slot FROM fact WHERE slot <> ''").fetchall()
     vault.db.execute(
-        "UPDATE fact SET state = 'active', valid_to = NULL, superseded_by = NULL WHERE state = 'superseded' AND slot = ''"
+        "UPDATE fact SET state = 'active', valid_to = NULL, superseded_by = NULL"
+        " WHERE state = 'superseded' AND slot = ''"
     )
     every = {row["memory_id"] for row in vault.db.execute("SELECT memory_id FROM fact").fetchall()}
     _settle(vault, every, [(row["subject_key"], row["slot"]) for row in rows], change)
@@ -505,4 +507,3 @@ def _evidence(row: Any) -> Evidence:
             "segment_ids": json.loads(values["segment_ids"]),
         }
     )
-

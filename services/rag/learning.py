@@ -119,7 +119,7 @@ def _embedded(candidate: Candidate) -> str:
 
 
 def read(vault: Vault, source_id: str) -> Source | None:
-    """A transcript or a message of the user's, to be learnt; None for one that is gone, unfinished or not to be kept."""
+    """A transcript, or a message of the user's; None for one that is gone, unfinished or not to be kept."""
     transcript = transcripts.to_learn(vault, source_id)
     if transcript is not None:
         return facts.of_transcript(transcript)
@@ -142,7 +142,9 @@ def _outdated(vault: Vault) -> list[tuple[str, str]]:
             "SELECT memory_id, content, subject FROM fact JOIN memory USING (memory_id) WHERE model <> ?",
             (vault.model,),
         ).fetchall()
-    return [(row["memory_id"], f"{knowledge.heading(row['subject']) or ''}: {row['content']}".lstrip(": ")) for row in rows]
+    return [
+        (row["memory_id"], f"{knowledge.heading(row['subject']) or ''}: {row['content']}".lstrip(": ")) for row in rows
+    ]
 
 
 def _renew(vault: Vault, memory_ids: Sequence[str], vectors: Vectors) -> None:

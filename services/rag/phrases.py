@@ -165,7 +165,10 @@ PHRASES: tuple[Phrase, ...] = (
         negative=True,
     ),
     _phrase(
-        "preference", 0.5, r"^I(?: really| absolutely| also| still)? (?:love|like|enjoy) {not_vague}{few}", "taste {value}"
+        "preference",
+        0.5,
+        r"^I(?: really| absolutely| also| still)? (?:love|like|enjoy) {not_vague}{few}",
+        "taste {value}",
     ),
     # people and things of one's own
     _phrase("relation", 0.95, r"{my} {relation}(?:'s name is| is called| is named) (?P<value>{name})"),

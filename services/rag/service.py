@@ -181,7 +181,7 @@ class Library:
             await context.progress("embedding", min(99.0, 100 * count / total), cursor={"chunk_id": done})
         await self.run(user_id, Vault.forget_index)
         failed = await self.learner.catch_up(user_id) if self._settings.facts else 0
-        return {"passages": count, "sources_not_learnt": failed}
+        return {"passages": count} | ({"sources_not_learnt": failed} if failed else {})
 
     async def delete_owner(self, user_id: str) -> None:
         await self._vaults.delete(user_id)

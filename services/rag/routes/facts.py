@@ -83,7 +83,5 @@ async def repair(user: ForUser, library: TheLibrary) -> Repair:
 
 
 @router.get("/graph")
-async def memory_map(
-    user: ForUser, library: TheLibrary, limit: Annotated[int, Query(ge=10, le=1_000)] = 300
-) -> Graph:
+async def memory_map(user: ForUser, library: TheLibrary, limit: Annotated[int, Query(ge=10, le=1_000)] = 300) -> Graph:
     return await library.run(user.user_id, lambda vault: graph.graph(vault, limit))
