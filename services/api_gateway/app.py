@@ -17,6 +17,7 @@ from services.api_gateway.routes import (
     calls,
     chat,
     edits,
+    facts,
     house,
     identity,
     live,
@@ -76,7 +77,7 @@ def create_app(
             yield
 
     # Routes are tried in turn, so what is called most comes first; web is last, since it answers every other path.
-    pages = (memory, work, live, speakers, recordings, edits, chat, speech, identity, openai, calls, house, web)
+    pages = (memory, facts, work, live, speakers, recordings, edits, chat, speech, identity, openai, calls, house, web)
     return create_service(
         NAME,
         settings,

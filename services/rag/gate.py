@@ -78,8 +78,8 @@ _QUESTION = re.compile(
 )
 _IF = re.compile(
     r"\b(?:if|unless|suppose|supposing|imagine|pretend|what if|let's say|let's assume|assuming|wish|in case"
-    r"|provided that|hypothetically|for example|for instance|as if|in theory|in the (?:film|movie|book|story|game|novel|song|dream)|"
-    r"dream(?:ed|t)?|once upon|(?:just )?kidding|joking|in another life)\b",
+    r"|provided that|hypothetically|for example|for instance|as if|in theory|in the (?:film|movie|book"
+    r"|story|game|novel|song|dream)|dream(?:ed|t)?|once upon|(?:just )?kidding|joking|in another life)\b",
     re.IGNORECASE,
 )
 _MODAL = re.compile(
@@ -88,9 +88,9 @@ _MODAL = re.compile(
 _MAYBE = re.compile(r"\b(?:maybe|perhaps|possibly|potentially|supposedly|who knows)\b", re.IGNORECASE)
 _REPORTED = re.compile(
     r"\b(?!(?:i|we|as|i've|we've)\b)(\w+)(?: \w+)?(?<!\bi)(?<!\bwe) (?:said|says|told|tells|claims?|claimed|wrote"
-    r"|writes|thinks|thought|believes?|mentioned|reckons|insists?|sings?|sang|goes like|(?:was|is|were) like|announced|heard"
-    r"|alleges?)\b|\baccording to\b|\bapparently\b|\brumou?r|\b(?:i|we)(?:'ve)? (?:heard|read)\b|\bthey say\b"
-    r"|\bquote\b|\bthe (?:lyrics|song|line|saying)\b",
+    r"|writes|thinks|thought|believes?|mentioned|reckons|insists?|sings?|sang|goes like|(?:was|is|were) like"
+    r"|announced|heard|alleges?)\b|\baccording to\b|\bapparently\b|\brumou?r|\b(?:i|we)(?:'ve)? (?:heard|read)\b"
+    r"|\bthey say\b|\bquote\b|\bthe (?:lyrics|song|line|saying)\b",
     re.IGNORECASE,
 )
 _DENIED = re.compile(
@@ -107,9 +107,9 @@ _VAGUE_WORDS = frozenset(
     a an the it its this that these those them they him her he she you me us we i my your our one ones thing things
     stuff something anything everything nothing someone anyone everyone there here now then later soon back again so
     too also just very really quite much lot bit ok okay fine good great nice sure well yes no and or but to of on in
-    at for with by up out off over about from as is are be been do does did go going get got some any all more most same
-    way work people guy guys idea question second minute moment while day morning evening anyway please thanks thank sorry
-    talk speak call see look like know think say said tell ask let make take come if when what how who where why
+    at for with by up out off over about from as is are be been do does did go going get got some any all more most
+    same way work people guy guys idea question second minute moment while day morning evening anyway please thanks
+    thank sorry talk speak call see look like know think say said tell ask let make take come if when what how who where why
     into until both each yours mine his hers theirs other others somewhat better worse
     sense course point kind sort bye hello listening hearing wondering calling asking trying saying coming
     """.split()  # noqa: SIM905 - one word a line would be a hundred lines

@@ -28,15 +28,15 @@ _SHAPES: dict[str, tuple[str, ...]] = {
         r"|will (?:always|never|now))\b",
         r"\b(?:dear|hey|attention|note (?:to|for)|message (?:to|for)|instructions? (?:to|for))(?: the)? "
         rf"{_MACHINE}\b",
-        rf"\b(?:that|want|need)(?: the| this| any| every| my| your)? {_MACHINE} (?:to )?(?:always|never|answers?|repl\w+"
-        r"|sends?|says?|ignores?|reveals?|forwards?|responds?)\b",
+        rf"\b(?:that|want|need)(?: the| this| any| every| my| your)? {_MACHINE} (?:to )?(?:always|never|answers?"
+        r"|repl\w+|sends?|says?|ignores?|reveals?|forwards?|responds?)\b",
     ),
     "sets_behaviour": (
         r"\b(?:from now on|henceforth)\b[,:]?\s+(?:you|always|never|answer|respond|reply|every|all|only|act)\b",
         r"\byou (?:are|will) (?:now|no longer) (?:an?|the|in|act|bound|allowed|restricted|be)\b",
         r"\bact as (?:an?|if|the|my)\b|\bpretend (?:to be|that you|you are)\b",
         r"\b(?:developer|god|dan|debug|admin|jailbreak) mode\b|\bjailbreak",
-        r"\b(?:always|never) (?:answer|respond|reply|recommend|output|include|mention|append|begin your|end your|refuse"
+        r"(?<!\bi )(?<!\bwe )(?<!\bthey )(?<!\bwho )\b(?:always|never) (?:answer|respond|reply|recommend|output|include|mention|append|begin your|end your|refuse"
         r"|obey)\b",
         r"\bin (?:all|every|each|your) (?:(?:future|next|of your) )?(?:answers?|repl(?:y|ies)|responses?|outputs?)\b",
         r"\b(?:when(?:ever)?|if) (?:you are |you're |the user |anyone |somebody |someone |they )?(?:asked|asks?)\b"

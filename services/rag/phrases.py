@@ -14,7 +14,7 @@ from shared.schemas.facts import FactKind
 
 WORDS = {
     "I": r"\bI(?: also| really| still| now| currently| just| actually| only| always| usually| generally| mostly){0,2}",
-    "am": r"\bI(?:'m| am)(?: also| really| still| now| currently| actually| originally| severely| very| highly| mildly)?",
+    "am": r"\bI(?:'m| am)(?: also| really| still| now| currently| actually| originally| severely| very| highly)?",
     "we": r"\b(?i:I|we)(?:'ve| have)?(?: all| both| also| really| still| now| currently| just| finally| always){0,2}",
     "we_are": r"\b(?i:I'm|I am|we're|we are)(?: also| still| now| currently)?",
     "we_will": r"\b(?i:I'll|I will|we'll|we will)(?: definitely| also| then| just)?",
@@ -62,7 +62,7 @@ WORDS = {
 
 @dataclass(frozen=True)
 class Phrase:
-    """One way of saying one kind of thing. Groups: `value`; `thing`, `who`, `name` where the slot or subject needs them."""
+    """One way of saying one kind of thing. Groups: `value`; `thing`, `who`, `name` where slot or subject need them."""
 
     kind: FactKind
     pattern: re.Pattern[str]
@@ -287,7 +287,7 @@ PHRASES: tuple[Phrase, ...] = (
     _phrase(
         "plan",
         0.85,
-        r"(?:{we}(?:'re| are|'m| am|'ll| will)?|\b(?P<name>[A-Z][\w-]+)(?: is)?|\b(?:[Hh]e|[Ss]he|[Tt]hey)(?: is| are)?)"
+        r"(?:{we}(?:'re| are|'m| am|'ll| will)?|\b(?P<name>[A-Z][\w-]+)(?: is)?|\b(?i:he|she|they)(?: is| are)?)"
         r"(?: going to)? (?P<value>(?:fly|flying|flies|leave|leaving|leaves|travel(?:ling|s)?|meet|meeting|meets"
         r"|arrive|arriving|arrives|move|moving|moves|visit|visiting|start|starting|starts|go|going|marry|marrying"
         r"|getting married|drive|driving|come|coming|comes)\b[^;!?]{0,80}?{when}[^;!?]{0,60})",
@@ -296,9 +296,9 @@ PHRASES: tuple[Phrase, ...] = (
     _phrase(
         "plan",
         0.85,
-        r"(?:{we}|\b(?P<name>[A-Z][\w-]+)) (?:has|have|had|got|booked|scheduled|made|reserved) (?P<value>(?:an?|the|my|our"
-        r"|another) (?:[\w'-]+ ){0,3}?(?:appointment|meeting|call|interview|exam|check-?up|reservation|table|flight"
-        r"|surgery|operation|concert|wedding|party|lesson|class|session|viewing|train|ferry|hotel|room)\b"
+        r"(?:{we}|\b(?P<name>[A-Z][\w-]+)) (?:has|have|had|got|booked|scheduled|made|reserved) "
+        r"(?P<value>(?:an?|the|my|our|another) (?:[\w'-]+ ){0,3}?(?:appointment|meeting|call|interview"
+        r"|exam|check-?up|reservation|table|flight|surgery|operation|concert|wedding|party|lesson|class|session|viewing|train|ferry|hotel|room)\b"
         r"[^;!?]{0,60}?{when}[^;!?]{0,40})",
         dated=True,
     ),

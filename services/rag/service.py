@@ -15,7 +15,7 @@ import numpy as np
 
 from services.rag import conversations, edits, repository, revisions, search, transcripts
 from services.rag.engines import Embedder, Vectors
-from services.rag.facts import Rules
+from services.rag.facts import Extractor, Rules
 from services.rag.learning import Learner
 from services.rag.passages import chunks_of, passages_of
 from services.rag.repository import Chunk
@@ -36,12 +36,14 @@ BATCH = 128
 class Library:
     """Every user's memory, each in a vault of their own."""
 
-    def __init__(self, vaults: Vaults, embedder: Embedder, settings: Settings) -> None:
+    def __init__(
+        self, vaults: Vaults, embedder: Embedder, settings: Settings, *, extractor: Extractor | None = None
+    ) -> None:
         self._vaults = vaults
         self._embedder = embedder
         self._settings = settings
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="embed")
-        self.learner = Learner(vaults.run, self.embed, Rules())
+        self.learner = Learner(vaults.run, self.embed, extractor or Rules())
 
     async def run(self, user_id: str, work: Callable[[Vault], Result]) -> Result:
         """`work` on the user's vault, alone with it."""

@@ -89,7 +89,7 @@ class IndexState(Wire):
 
 
 class Audit(Wire):
-    """What a careful reader would find in a memory; each list holds at most 200, and `truncated` says if there is more."""
+    """What a careful reader would find in a memory; at most 200 of each, and `truncated` says if there is more."""
 
     memories: int
     facts: dict[FactState, int]
