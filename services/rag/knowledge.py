@@ -16,7 +16,7 @@ import numpy as np
 
 from services.rag import gate
 from services.rag.engines import Vectors
-from services.rag.facts import USER, Candidate, Source
+from services.rag.facts import Candidate, Source
 from services.rag.gate import Verdict
 from services.rag.repository import delete_memory, moment, now, require_revision
 from services.rag.vaults import Vault
@@ -340,7 +340,7 @@ def rechain_all(vault: Vault, change: Change) -> None:
 
 
 _SHOWN = """
-SELECT memory_id, content, subject, state, model, vector,
+SELECT memory_id, content, state, model, vector,
     EXISTS (SELECT 1 FROM chunk WHERE chunk.memory_id = fact.memory_id) AS shown
 FROM fact JOIN memory USING (memory_id) WHERE memory_id IN (SELECT value FROM json_each(?))
 """
@@ -353,17 +353,12 @@ def _show(vault: Vault, memory_ids: Iterable[str], change: Change) -> None:
             vault.db.execute("DELETE FROM chunk WHERE memory_id = ?", (row["memory_id"],))
         elif row["state"] == "active" and not row["shown"]:
             cursor = vault.db.execute(
-                "INSERT INTO chunk (memory_id, heading, content, model, vector) VALUES (?, ?, ?, ?, ?)",
-                (row["memory_id"], heading(row["subject"]), row["content"], row["model"], row["vector"]),
+                "INSERT INTO chunk (memory_id, content, model, vector) VALUES (?, ?, ?, ?)",
+                (row["memory_id"], row["content"], row["model"], row["vector"]),
             )
             if row["model"] == vault.model:
                 change.added.append(int(cursor.lastrowid))
                 change.vectors.append(np.frombuffer(row["vector"], np.float32))
-
-
-def heading(subject: str) -> str | None:
-    """Whom a fact is about, where that is somebody that one could ask for."""
-    return None if subject == USER or subject.startswith("SPEAKER_") else subject
 
 
 # ---------------------------------------------------------------- its user's word

@@ -80,7 +80,7 @@ class Learner:
         if source is None:
             return
         found = await asyncio.to_thread(self._judged, source)
-        vectors = await self._embed([_embedded(candidate) for candidate, _ in found])
+        vectors = await self._embed([candidate.quote for candidate, _ in found])
         await self._run(user_id, partial(self._keep, source=source, found=found, vectors=vectors))
 
     def _judged(self, source: Source) -> list[tuple[Candidate, Verdict]]:
@@ -113,11 +113,6 @@ class Learner:
         await self._run(user_id, partial(_renew, memory_ids=[name for name, _ in outdated], vectors=vectors))
 
 
-def _embedded(candidate: Candidate) -> str:
-    name = knowledge.heading(candidate.subject)
-    return f"{name}: {candidate.quote}" if name else candidate.quote
-
-
 def read(vault: Vault, source_id: str) -> Source | None:
     """A transcript, or a message of the user's; None for one that is gone, unfinished or not to be kept."""
     transcript = transcripts.to_learn(vault, source_id)
@@ -139,12 +134,9 @@ def _sources(vault: Vault) -> list[str]:
 def _outdated(vault: Vault) -> list[tuple[str, str]]:
     with in_our_words():
         rows = vault.db.execute(
-            "SELECT memory_id, content, subject FROM fact JOIN memory USING (memory_id) WHERE model <> ?",
-            (vault.model,),
+            "SELECT memory_id, content FROM fact JOIN memory USING (memory_id) WHERE model <> ?", (vault.model,)
         ).fetchall()
-    return [
-        (row["memory_id"], f"{knowledge.heading(row['subject']) or ''}: {row['content']}".lstrip(": ")) for row in rows
-    ]
+    return [(row["memory_id"], row["content"]) for row in rows]
 
 
 def _renew(vault: Vault, memory_ids: Sequence[str], vectors: Vectors) -> None:

@@ -36,8 +36,8 @@ _SHAPES: dict[str, tuple[str, ...]] = {
         r"\byou (?:are|will) (?:now|no longer) (?:an?|the|in|act|bound|allowed|restricted|be)\b",
         r"\bact as (?:an?|if|the|my)\b|\bpretend (?:to be|that you|you are)\b",
         r"\b(?:developer|god|dan|debug|admin|jailbreak) mode\b|\bjailbreak",
-        r"(?<!\bi )(?<!\bwe )(?<!\bthey )(?<!\bwho )\b(?:always|never) (?:answer|respond|reply|recommend|output|include|mention|append|begin your|end your|refuse"
-        r"|obey)\b",
+        r"(?<!\bi )(?<!\bwe )(?<!\bthey )(?<!\bwho )\b(?:always|never) (?:answer|respond|reply|recommend|output|include"
+        r"|mention|append|begin your|end your|refuse|obey)\b",
         r"\bin (?:all|every|each|your) (?:(?:future|next|of your) )?(?:answers?|repl(?:y|ies)|responses?|outputs?)\b",
         r"\b(?:when(?:ever)?|if) (?:you are |you're |the user |anyone |somebody |someone |they )?(?:asked|asks?)\b"
         rf"{_WORDS}(?:say|answer|reply|respond|tell|claim|deny|output)\b",
