@@ -3,9 +3,10 @@
 
     python scripts/bench/facts.py --texts ../shared/data/goemotions/ekman-train.tsv
 
-`questions/facts.tsv`: utterances with the facts that they hold, or none; `questions/fact_pairs.tsv`: statements that are
-one or two. The rules and the threshold were made on their `tune` lines; the `held` ones were written before and not
-looked at while doing so. `--texts`: what strangers write (first column), to see how often they set off a rule.
+`questions/facts.tsv`: utterances with the facts that they hold, or none; `questions/fact_pairs.tsv`: statements that
+are one or two. The rules and the threshold were made on the `tune` lines. `seen` ones were held out at first, and then
+learnt from; the `held` ones were written after that, before the rules were changed, and never tuned on. `--texts`: what
+strangers write (first column), to see how often they set off a rule.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def of_part(part: str) -> list[Figure]:
         asked += sum(any(is_one_of(each, [fact]) for each in shown) for fact in facts)
         orders += told == "quarantined"
         through += told == "quarantined" and bool(shown)
-    name = "held out" if part == "held" else "that the rules were made on"
+    name = {"held": "held out", "seen": "held out first, learnt from later"}.get(part, "that the rules were made on")
     goal = ">= 0.95" if part == "held" else ""
     told = f"{len(utterances)} utterances with {expected} facts, {name}"
     return [
@@ -118,7 +119,7 @@ def main() -> None:
     parser.add_argument("--texts", type=Path)
     args = parser.parse_args()
     engine = OnnxMiniLM(Settings(models_dir=ROOT / "models"))
-    figures = [each for part in ("held", "tune") for each in [*of_part(part), *of_pairs(part, engine)]]
+    figures = [each for part in ("held", "seen", "tune") for each in [*of_part(part), *of_pairs(part, engine)]]
     tell([*figures, *(of_strangers(args.texts) if args.texts else [])])
 
 

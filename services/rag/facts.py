@@ -104,6 +104,8 @@ class Candidate:
     slot: str
     value: str
     quote: str
+    core: str
+    """The beginning of the quote, up to where what it says is said."""
     sentence: str
     """The whole sentence around the quote."""
     utterance: Utterance
@@ -289,6 +291,7 @@ def _candidate(
         slot=_slot(phrase, groups),
         value=match["value"].strip(" .,"),
         quote=quote,
+        core=quote[: match.end()],
         sentence=utterance.text[sentence[0] : sentence[1]].strip(),
         utterance=utterance,
         confidence=round(phrase.confidence * heard, 3),

@@ -38,7 +38,10 @@ _SHAPES: dict[str, tuple[str, ...]] = {
         r"\b(?:developer|god|dan|debug|admin|jailbreak) mode\b|\bjailbreak",
         r"(?<!\bi )(?<!\bwe )(?<!\bthey )(?<!\bwho )\b(?:always|never) (?:answer|respond|reply|recommend|output|include"
         r"|mention|append|begin your|end your|refuse|obey)\b",
-        r"\bin (?:all|every|each|your) (?:(?:future|next|of your) )?(?:answers?|repl(?:y|ies)|responses?|outputs?)\b",
+        r"\b(?:all|every|each)(?: of)?(?: your)?(?: future| next)? (?:answers?|repl(?:y|ies)|responses?|outputs?)"
+        r" (?:must|should|has to|have to|ends?|begins?|starts?|contains?|includes?|will)\b",
+        r"\bin (?:all|every|each|your)(?: of)?(?: your)?(?: future| next)? (?:answers?|repl(?:y|ies)|responses?"
+        r"|outputs?)\b",
         r"\b(?:when(?:ever)?|if) (?:you are |you're |the user |anyone |somebody |someone |they )?(?:asked|asks?)\b"
         rf"{_WORDS}(?:say|answer|reply|respond|tell|claim|deny|output)\b",
     ),

@@ -15,7 +15,8 @@ from shared.schemas.facts import FactKind
 WORDS = {
     "I": r"\bI(?: also| really| still| now| currently| just| actually| only| always| usually| generally| mostly){0,2}",
     "am": r"\bI(?:'m| am)(?: also| really| still| now| currently| actually| originally| severely| very| highly)?",
-    "we": r"\b(?i:I|we)(?:'ve| have)?(?: all| both| also| really| still| now| currently| just| finally| always){0,2}",
+    "we": r"\b(?i:I|we)(?:'ve| have)?(?: all| both| also| really| still| now| currently| just| finally| always| usually"
+    r"| generally| mostly){0,2}",
     "we_are": r"\b(?i:I'm|I am|we're|we are)(?: also| still| now| currently)?",
     "we_will": r"\b(?i:I'll|I will|we'll|we will)(?: definitely| also| then| just)?",
     "my": r"\b(?i:my|our)",
@@ -278,7 +279,8 @@ PHRASES: tuple[Phrase, ...] = (
     _phrase(
         "plan",
         0.85,
-        r"{the} {thing}(?: is| are|'s| will be| takes place| starts| begins| ends| opens| closes| expires)"
+        r"{the} {thing}(?: is| are|'s| will be| takes? place| starts?| begins?| ends?| opens?"
+        r"| closes?| expires?)"
         r"(?: now)?(?: due| scheduled| planned| set)?(?: for| on| at| in| by| until| from)? "
         r"(?P<value>(?:the )?{when}[^;!?]{0,60})",
         "when {thing}",
@@ -287,7 +289,8 @@ PHRASES: tuple[Phrase, ...] = (
     _phrase(
         "plan",
         0.85,
-        r"(?:{we}(?:'re| are|'m| am|'ll| will)?|\b(?P<name>[A-Z][\w-]+)(?: is)?|\b(?i:he|she|they)(?: is| are)?)"
+        r"(?:{we}(?:'re| are|'m| am|'ll| will)?|\b(?P<name>[A-Z][\w-]+)(?: is)?|\b(?i:he|she|they)(?: is| are)?"
+        r"|{my} (?:{relation}|parents|family|kids|children|friends|grandparents|in-laws)(?: is| are)?)"
         r"(?: going to)? (?P<value>(?:fly|flying|flies|leave|leaving|leaves|travel(?:ling|s)?|meet|meeting|meets"
         r"|arrive|arriving|arrives|move|moving|moves|visit|visiting|start|starting|starts|go|going|marry|marrying"
         r"|getting married|drive|driving|come|coming|comes)\b[^;!?]{0,80}?{when}[^;!?]{0,60})",

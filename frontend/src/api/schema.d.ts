@@ -728,6 +728,183 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/rag/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Look Through
+         * @description Duplicates, contradictions, loops, orphans, facts by state, and how far the index is.
+         */
+        get: operations["look_through_rag_audit_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/rag/audit/repair": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Repair
+         * @description Remove what nothing stands behind any more, and work out anew which fact replaced which; says what was done.
+         */
+        post: operations["repair_rag_audit_repair_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/rag/facts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Facts
+         * @description Newest first, each with its evidence. `pending` ones are the inbox; `quarantined` ones read like orders.
+         */
+        get: operations["facts_rag_facts_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/rag/facts/{memory_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Fact */
+        get: operations["fact_rag_facts__memory_id__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/rag/facts/{memory_id}/accept": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Accept
+         * @description Out of the inbox into the memory. To change its words first: `PATCH /rag/memory/{memory_id}`.
+         */
+        post: operations["accept_rag_facts__memory_id__accept_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/rag/facts/{memory_id}/reject": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Reject
+         * @description Never found, and never learnt again from the same words.
+         */
+        post: operations["reject_rag_facts__memory_id__reject_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/rag/facts/{memory_id}/release": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Release
+         * @description Out of quarantine, because you have read it.
+         */
+        post: operations["release_rag_facts__memory_id__release_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/rag/facts/{memory_id}/undo": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Undo
+         * @description As it was before the last decision about it.
+         */
+        post: operations["undo_rag_facts__memory_id__undo_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/rag/graph": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Memory Map
+         * @description The memory map: people, recordings, facts, notes and tags, the newest first, at most `limit` nodes.
+         */
+        get: operations["memory_map_rag_graph_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/rag/memories": {
         parameters: {
             query?: never;
@@ -1424,6 +1601,32 @@ export interface components {
             text: string;
             usage: components["schemas"]["DurationUsage"];
         };
+        /**
+         * Audit
+         * @description What a careful reader would find in a memory; at most 200 of each, and `truncated` says if there is more.
+         */
+        Audit: {
+            /** Contradictions */
+            contradictions: components["schemas"]["Likeness"][];
+            /** Duplicates */
+            duplicates: components["schemas"]["Likeness"][];
+            /** Facts */
+            facts: {
+                [key: string]: number;
+            };
+            index: components["schemas"]["IndexState"];
+            /** Loops */
+            loops: string[][];
+            /** Memories */
+            memories: number;
+            /** Orphans */
+            orphans: components["schemas"]["Orphan"][];
+            /**
+             * Truncated
+             * @default false
+             */
+            truncated: boolean;
+        };
         /** Body_token_auth_token_post */
         Body_token_auth_token_post: {
             /** Password */
@@ -1770,6 +1973,18 @@ export interface components {
              */
             type: "duration";
         };
+        /** Edge */
+        Edge: {
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "spoke_in" | "said_in" | "about" | "tagged" | "superseded_by";
+            /** Source */
+            source: string;
+            /** Target */
+            target: string;
+        };
         /** EditConversation */
         EditConversation: {
             /** Title */
@@ -1909,6 +2124,103 @@ export interface components {
             speaker: components["schemas"]["EnrolledSpeaker"];
         };
         /**
+         * Evidence
+         * @description Where a fact was said, to the second where it was heard.
+         */
+        Evidence: {
+            /** Conversation Id */
+            conversation_id?: string | null;
+            /** End S */
+            end_s?: number | null;
+            /** Message Id */
+            message_id?: string | null;
+            /** Quote */
+            quote: string;
+            /**
+             * Said At
+             * Format: date-time
+             */
+            said_at: string;
+            /** Said By */
+            said_by: string;
+            /** Segment Ids */
+            segment_ids?: string[];
+            /**
+             * Source
+             * @enum {string}
+             */
+            source: "transcript" | "conversation";
+            /** Start S */
+            start_s?: number | null;
+            /** Transcript Id */
+            transcript_id?: string | null;
+        };
+        /**
+         * Fact
+         * @description One statement, whose it is, since when it holds, and the evidence for it.
+         */
+        Fact: {
+            /** Confidence */
+            confidence: number;
+            /** Content */
+            content: string;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Evidence */
+            evidence?: components["schemas"]["Evidence"][];
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "identity" | "work" | "health" | "preference" | "relation" | "possession" | "contact" | "number" | "decision" | "commitment" | "plan";
+            /** Memory Id */
+            memory_id: string;
+            /** On Date */
+            on_date?: string | null;
+            /** Reasons */
+            reasons?: string[];
+            /**
+             * Revision
+             * @default 1
+             */
+            revision: number;
+            /** Slot */
+            slot?: string | null;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "active" | "pending" | "quarantined" | "rejected" | "superseded";
+            /** Subject */
+            subject: string;
+            /** Superseded By */
+            superseded_by?: string | null;
+            /** Tags */
+            tags?: string[];
+            /**
+             * Undoable
+             * @default false
+             */
+            undoable: boolean;
+            /**
+             * Updated At
+             * Format: date-time
+             */
+            updated_at: string;
+            /**
+             * Valid From
+             * Format: date-time
+             */
+            valid_from: string;
+            /** Valid To */
+            valid_to?: string | null;
+            /** Value */
+            value: string;
+        };
+        /**
          * FieldError
          * @description One value that was refused.
          */
@@ -1936,6 +2248,21 @@ export interface components {
             };
             /** Running */
             running: number;
+        };
+        /**
+         * Graph
+         * @description The memory map: newest first, as many nodes as were asked for.
+         */
+        Graph: {
+            /** Edges */
+            edges: components["schemas"]["Edge"][];
+            /** Nodes */
+            nodes: components["schemas"]["Node"][];
+            /**
+             * Truncated
+             * @default false
+             */
+            truncated: boolean;
         };
         /** HitMetadata */
         HitMetadata: {
@@ -2043,6 +2370,15 @@ export interface components {
             /** Why */
             why?: string | null;
         };
+        /** IndexState */
+        IndexState: {
+            /** Chunks */
+            chunks: number;
+            /** Indexed */
+            indexed: number;
+            /** Stale */
+            stale: number;
+        };
         /**
          * Job
          * @description A task as its owner sees it.
@@ -2075,6 +2411,21 @@ export interface components {
              * @enum {string}
              */
             state: "queued" | "running" | "preempting" | "succeeded" | "failed" | "dead" | "cancelled";
+        };
+        /**
+         * Likeness
+         * @description Two memories that say the same, or facts that cannot both hold.
+         */
+        Likeness: {
+            /** Memory Ids */
+            memory_ids: [
+                string,
+                string
+            ];
+            /** Reason */
+            reason: string;
+            /** Similarity */
+            similarity?: number | null;
         };
         /**
          * Logprob
@@ -2252,6 +2603,18 @@ export interface components {
             /** Title */
             title?: string | null;
         };
+        /** Node */
+        Node: {
+            /** Id */
+            id: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "person" | "recording" | "fact" | "note" | "tag";
+            /** Label */
+            label: string;
+        };
         /**
          * Notice
          * @description Something that did not stop the work but that a reader should know.
@@ -2261,6 +2624,19 @@ export interface components {
             code: string;
             /** Detail */
             detail: string;
+        };
+        /**
+         * Orphan
+         * @description Something whose owner is gone.
+         */
+        Orphan: {
+            /** Id */
+            id: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "fact_without_source" | "evidence_without_source" | "chunk_without_memory" | "dangling_successor";
         };
         /** Page[AccessToken] */
         Page_AccessToken_: {
@@ -2290,6 +2666,18 @@ export interface components {
         Page_EnrolledSpeaker_: {
             /** Data */
             data: components["schemas"]["EnrolledSpeaker"][];
+            /**
+             * Has More
+             * @default false
+             */
+            has_more: boolean;
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
+        /** Page[Fact] */
+        Page_Fact_: {
+            /** Data */
+            data: components["schemas"]["Fact"][];
             /**
              * Has More
              * @default false
@@ -2471,6 +2859,16 @@ export interface components {
             title: string;
             /** Transcript Id */
             transcript_id: string;
+        };
+        /**
+         * Repair
+         * @description What was put right; nothing that anybody said was removed.
+         */
+        Repair: {
+            /** Done */
+            done: {
+                [key: string]: number;
+            };
         };
         /**
          * Revert
@@ -4872,6 +5270,365 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    look_through_rag_audit_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Audit"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    repair_rag_audit_repair_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Repair"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    facts_rag_facts_get: {
+        parameters: {
+            query?: {
+                limit?: number;
+                cursor?: string | null;
+                state?: ("active" | "pending" | "quarantined" | "rejected" | "superseded") | null;
+                subject?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Fact_"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    fact_rag_facts__memory_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                memory_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fact"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    accept_rag_facts__memory_id__accept_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                memory_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fact"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    reject_rag_facts__memory_id__reject_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                memory_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fact"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    release_rag_facts__memory_id__release_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                memory_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fact"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    undo_rag_facts__memory_id__undo_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                memory_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fact"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    memory_map_rag_graph_get: {
+        parameters: {
+            query?: {
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Graph"];
+                };
             };
             /** @description What is wrong with the request, as application/problem+json. */
             "4XX": {
