@@ -21,9 +21,10 @@ from figures import ROOT, Figure, tell
 
 from services.rag import gate
 from services.rag.engines.onnx_minilm import OnnxMiniLM
-from services.rag.facts import Candidate, Rules, of_message
+from services.rag.facts import Candidate, Rules
 from services.rag.gate import Verdict
 from services.rag.settings import Settings
+from services.rag.sources import of_message
 from shared.schemas.rag import Message
 
 QUESTIONS = Path(__file__).parent / "questions"

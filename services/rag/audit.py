@@ -11,6 +11,7 @@ from typing import Any, get_args
 import numpy as np
 
 from services.rag import gate, knowledge
+from services.rag.engines import Vectors
 from services.rag.knowledge import Change
 from services.rag.vaults import Vault
 from shared.schemas.facts import Audit, FactState, IndexState, Likeness, Orphan, Repair
@@ -46,7 +47,7 @@ def audit(vault: Vault) -> Audit:
 
 
 _FACTS = """
-SELECT memory_id, content, kind, subject_key, slot, value, state, superseded_by, model, vector, transcript_id
+SELECT memory_id, content, kind, subject_key, slot, value, state, superseded_by, model, transcript_id
 FROM fact JOIN memory USING (memory_id) ORDER BY memory_id
 """
 _SAME = """
@@ -71,13 +72,20 @@ def _same_meaning(vault: Vault, rows: Sequence[Mapping[str, Any]]) -> list[Liken
     found: list[Likeness] = []
     for group in by_subject.values():
         some = group[-MOST_COMPARED:]
-        vectors = np.stack([np.frombuffer(row["vector"], np.float32) for row in some])
+        vectors = _vectors(vault, [row["memory_id"] for row in some])
         for one, other in np.argwhere(np.triu(vectors @ vectors.T >= gate.ALIKE, 1)):
             if gate.telling(some[one]["content"]) == gate.telling(some[other]["content"]):
                 pair = (some[one]["memory_id"], some[other]["memory_id"])
                 cosine = round(float(vectors[one] @ vectors[other]), 4)
                 found.append(Likeness(memory_ids=pair, similarity=cosine, reason="same_meaning"))
     return found
+
+
+def _vectors(vault: Vault, memory_ids: Sequence[str]) -> Vectors:
+    """In the order of the ids, which is theirs by name."""
+    sql = "SELECT vector FROM fact WHERE memory_id IN (SELECT value FROM json_each(?)) ORDER BY memory_id"
+    rows = vault.db.execute(sql, (json.dumps(memory_ids),)).fetchall()
+    return np.stack([np.frombuffer(row["vector"], np.float32) for row in rows])
 
 
 def _contradictions(rows: Sequence[Mapping[str, Any]]) -> list[Likeness]:

@@ -1,4 +1,4 @@
-"""From what was said to what may be worth remembering: sources, and the extractor that goes by rules.
+"""From what was said to what may be worth remembering: the extractor that goes by rules.
 
 A model of a hundred million parameters invents; rules only copy. So each candidate is a clause as it was said, with the
 place where it stands. A better extractor has to give the same: it goes behind `Extractor`, and the gate stays.
@@ -6,33 +6,24 @@ place where it stands. A better extractor has to give the same: it goes behind `
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Protocol
 
 from services.rag.dates import WHEN, resolve
-from services.rag.passages import speaker_keys
 from services.rag.phrases import PHRASES, Phrase
+from services.rag.sources import Source, Utterance, later, name_key
 from shared.schemas.facts import FactKind
-from shared.schemas.rag import Message
-from shared.schemas.transcription import Segment, Speaker, Transcript
+from shared.schemas.transcription import Segment
 from shared.words import laid, words_of
 
-MOST_CHARS = 50_000
-"""Of one message that are read; more is something pasted, not something said."""
 LONGEST_SENTENCE = 500
 """Characters; nobody says a fact in more."""
-LONGEST_TURN = 600
-"""Characters up to which segments are joined, where a sentence goes on from one to the next."""
-LONGEST_PAUSE_S = 1.5
 MOST_CANDIDATES = 500
 """Of one source."""
-USER = "You"
 _SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)]*(?=\s)|\n+")
-_ENDS = re.compile(r"[.!?…][\"'”’)]*$")
 _JOINT = re.compile(
     r"(?:,\s+|\s+|;\s*)(?:and|but|so|because|although|while|then)\s+(?:then\s+)?"
     r"(?=(?i:I|we|my|our|the|he|she|they|let's|his|her|their|it's|it is|remind|don't forget)\b"
@@ -56,42 +47,6 @@ _NO_NAMES = frozenset(
     just keep please
     """.split()  # noqa: SIM905 - one word a line would be fifty lines
 )
-
-
-@dataclass(frozen=True)
-class Utterance:
-    """What one person said or wrote in one go."""
-
-    text: str
-    subject: str
-    subject_key: str
-    """Who that is, for comparing: an unknown voice of one recording is nobody in another."""
-    said_at: datetime
-    speaker_keys: tuple[str, ...] = ()
-    """All that the speaker may be asked for by."""
-    pieces: tuple[tuple[int, Segment], ...] = ()
-    """Segments and where in the text each begins; none where it was written."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """One recording or one message, read for facts."""
-
-    source_id: str
-    utterances: tuple[Utterance, ...]
-    transcript_id: str | None = None
-    conversation_id: str | None = None
-    language: str | None = None
-    tags: tuple[str, ...] = ()
-
-    @property
-    def digest(self) -> str:
-        """Changes with whatever facts can depend on: words, times and speakers, not titles or emotions."""
-        told = hashlib.sha256(repr(self.language).encode())
-        for each in self.utterances:
-            times = [(at, piece.segment_id, piece.start_s, piece.end_s) for at, piece in each.pieces]
-            told.update(repr((each.text, each.subject, each.subject_key, each.said_at, times)).encode())
-        return told.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -130,93 +85,16 @@ class Extractor(Protocol):
         ...
 
 
-# ---------------------------------------------------------------- sources
-
-
-def of_transcript(transcript: Transcript) -> Source:
-    """Turns of one speaker; a sentence that goes on in the next segment is whole."""
-    speakers = {each.label: each for each in transcript.speakers}
-    marked = any(_ENDS.search(each.text.strip()) for each in transcript.segments)
-    said = [
-        _turn(transcript, speakers.get(group[0].speaker, Speaker(label=group[0].speaker)), group)
-        for group in _turns(transcript.segments, joined=marked)
-    ]
-    name = transcript.transcript_id
-    return Source(name, tuple(said), name, None, transcript.language, tuple(transcript.tags))
-
-
-def _turns(segments: Sequence[Segment], *, joined: bool) -> Iterator[list[Segment]]:
-    """Without marks of sentences (`joined` false) each segment is one."""
-    group: list[Segment] = []
-    for segment in segments:
-        if not segment.text.strip():
-            continue
-        if group and not (joined and _goes_on(group, segment)):
-            yield group
-            group = []
-        group.append(segment)
-    if group:
-        yield group
-
-
-def _goes_on(group: Sequence[Segment], segment: Segment) -> bool:
-    last = group[-1]
-    return (
-        last.speaker == segment.speaker
-        and not _ENDS.search(last.text.strip())
-        and segment.start_s - last.end_s <= LONGEST_PAUSE_S
-        and sum(len(each.text) for each in group) + len(segment.text) <= LONGEST_TURN
-    )
-
-
-def _turn(transcript: Transcript, speaker: Speaker, group: Sequence[Segment]) -> Utterance:
-    pieces, at = [], 0
-    for segment in group:
-        pieces.append((at, segment))
-        at += len(segment.text.strip()) + 1
-    text = " ".join(segment.text.strip() for segment in group)
-    said_at = _later(transcript.created_at, group[0].start_s)
-    name, key = speaker.name or speaker.label, person_key(transcript, speaker)
-    return Utterance(text, name, key, said_at, speaker_keys(speaker), tuple(pieces))
-
-
-def _later(at: datetime, seconds: float) -> datetime:
-    try:
-        return at + timedelta(seconds=seconds)
-    except OverflowError:
-        return at
-
-
-def person_key(transcript: Transcript, speaker: Speaker) -> str:
-    """The same for one person in all recordings once they have a name."""
-    if speaker.name:
-        return name_key(speaker.name)
-    return f"id:{speaker.speaker_id}" if speaker.speaker_id else f"label:{transcript.transcript_id}/{speaker.label}"
-
-
-def name_key(name: str) -> str:
-    return f"name:{' '.join(name.split()).casefold()}"
-
-
-def of_message(conversation_id: str, message: Message) -> Source:
-    """What the user wrote; what a model wrote is nobody's fact."""
-    texts = [message.content[:MOST_CHARS]] if message.role == "user" else []
-    said = tuple(Utterance(text, USER, "user", message.created_at, (USER,)) for text in texts)
-    return Source(message.message_id, said, None, conversation_id)
-
-
-# ---------------------------------------------------------------- rules
-
-
 @dataclass(frozen=True)
 class Rules:
     """The extractor that goes by `phrases.PHRASES`, for English."""
 
     version: str = "rules-1"
+    """To be raised with any change of the phrases or the gate: a rebuild then learns everything anew."""
     phrases: Sequence[Phrase] = field(default=PHRASES)
 
     def candidates(self, source: Source) -> list[Candidate]:
-        if source.language not in (None, "en"):
+        if source.language is not None and source.language.partition("-")[0] != "en":
             return []
         found: list[Candidate] = []
         for utterance in source.utterances:
@@ -311,7 +189,7 @@ def _slot(phrase: Phrase, groups: dict[str, str]) -> str:
 
 
 def _since(utterance: Utterance, start_s: float) -> datetime:
-    return _later(utterance.said_at, start_s - utterance.pieces[0][1].start_s)
+    return later(utterance.said_at, start_s - utterance.pieces[0][1].start_s)
 
 
 def _place(utterance: Utterance, begin: int, stop: int) -> tuple[list[Segment], tuple[float, float] | None, float]:

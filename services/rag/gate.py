@@ -45,7 +45,7 @@ def judge(candidate: Candidate) -> Verdict:
     """Quarantine first: what reads like an order to a machine is not weighed at all."""
     if candidate.quote not in candidate.utterance.text or not candidate.quote.strip():
         return Verdict("dropped", ("no_source",), 0.0)
-    orders = tuple(instruction_shaped(candidate.utterance.text, candidate.subject))
+    orders = tuple(instruction_shaped(candidate.utterance.text, candidate.utterance.around, candidate.subject))
     if orders:
         return Verdict("quarantined", orders, candidate.confidence)
     for name, check in _DROPS.items():

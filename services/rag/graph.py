@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from services.rag.facts import name_key
+from services.rag.sources import name_key
 from services.rag.vaults import Vault
 from shared.schemas.facts import Edge, Graph, Node
 from shared.schemas.rag import Memory

@@ -12,10 +12,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Protocol, TypeVar
 
-from services.rag import conversations, facts, gate, knowledge, transcripts
+from services.rag import conversations, gate, lessons, sources, transcripts
 from services.rag.engines import Vectors
-from services.rag.facts import Candidate, Extractor, Source
+from services.rag.facts import Candidate, Extractor
 from services.rag.gate import Verdict
+from services.rag.sources import Source
 from services.rag.vaults import Vault
 from shared.errors import NotFound
 from shared.storage.sqlcipher import in_our_words, transaction
@@ -91,12 +92,12 @@ class Learner:
 
     def _unlearnt(self, vault: Vault, source_id: str) -> Source | None:
         source = read(vault, source_id)
-        return None if source is None or knowledge.mark_of(vault, source_id) == self._mark(source) else source
+        return None if source is None or lessons.mark_of(vault, source_id) == self._mark(source) else source
 
     def _keep(self, vault: Vault, source: Source, found: list[tuple[Candidate, Verdict]], vectors: Vectors) -> None:
         current = read(vault, source.source_id)
         if current is not None and current.digest == source.digest:  # else it was changed, and waits again
-            knowledge.learn(vault, source, found, vectors, self._mark(source))
+            lessons.learn(vault, source, found, vectors, self._mark(source))
 
     async def catch_up(self, user_id: str) -> int:
         """Learn what was never learnt, failed, or was learnt by other rules; answers how many sources failed again."""
@@ -117,9 +118,9 @@ def read(vault: Vault, source_id: str) -> Source | None:
     """A transcript, or a message of the user's; None for one that is gone, unfinished or not to be kept."""
     transcript = transcripts.to_learn(vault, source_id)
     if transcript is not None:
-        return facts.of_transcript(transcript)
+        return sources.of_transcript(transcript)
     found = conversations.message(vault, source_id)
-    return None if found is None else facts.of_message(*found)
+    return None if found is None else sources.of_message(*found)
 
 
 def _sources(vault: Vault) -> list[str]:

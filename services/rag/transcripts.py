@@ -228,7 +228,7 @@ def edit(vault: Vault, transcript_id: str, changes: EditTranscript, expected: in
 def _retitle(vault: Vault, transcript: Transcript) -> None:
     """Facts carry its tags too, but no title: a text that models read and nobody looked at."""
     vault.db.execute(
-        "UPDATE memory SET tags = ?, title = CASE WHEN memory_id IN (SELECT memory_id FROM fact) THEN NULL ELSE ? END"
+        "UPDATE memory SET tags = ?, title = CASE WHEN memory_id IN (SELECT memory_id FROM fact) THEN title ELSE ? END"
         " WHERE transcript_id = ?",
         (json.dumps(transcript.tags), transcript.title, transcript.transcript_id),
     )

@@ -7,8 +7,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from services.rag import audit, graph, knowledge
-from services.rag.knowledge import Decision
+from services.rag import audit, decisions, graph, knowledge
+from services.rag.decisions import Decision
 from services.rag.routes import Cursor, Limit, TheLibrary
 from shared.auth.dependencies import ForUser
 from shared.etags import mark
@@ -39,7 +39,7 @@ async def fact(memory_id: str, user: ForUser, library: TheLibrary, response: Res
 
 
 async def _decided(user: ForUser, library: TheLibrary, response: Response, memory_id: str, decision: Decision) -> Fact:
-    work = partial(knowledge.decide, memory_id=memory_id, decision=decision)
+    work = partial(decisions.decide, memory_id=memory_id, decision=decision)
     changed = await library.run(user.user_id, work)
     mark(response, changed.revision)
     return changed
@@ -66,7 +66,7 @@ async def release(memory_id: str, user: ForUser, library: TheLibrary, response: 
 @router.post("/facts/{memory_id}/undo")
 async def undo(memory_id: str, user: ForUser, library: TheLibrary, response: Response) -> Fact:
     """As it was before the last decision about it."""
-    changed = await library.run(user.user_id, lambda vault: knowledge.undo(vault, memory_id))
+    changed = await library.run(user.user_id, lambda vault: decisions.undo(vault, memory_id))
     mark(response, changed.revision)
     return changed
 
