@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from itertools import islice
 from typing import Protocol
 
 from services.rag.dates import WHEN, resolve
@@ -96,16 +97,15 @@ class Rules:
     def candidates(self, source: Source) -> list[Candidate]:
         if source.language is not None and source.language.partition("-")[0] != "en":
             return []
-        found: list[Candidate] = []
-        for utterance in source.utterances:
-            for start, end in _sentences(utterance.text):
-                found += self._in_sentence(utterance, start, end)
-            if len(found) >= MOST_CANDIDATES:
-                break
-        return found[:MOST_CANDIDATES]
+        return list(islice(self._found(source), MOST_CANDIDATES))
 
-    def _in_sentence(self, utterance: Utterance, start: int, end: int) -> Iterator[Candidate]:
-        plain = utterance.text.translate(_SAME_WIDTH)
+    def _found(self, source: Source) -> Iterator[Candidate]:
+        for utterance in source.utterances:
+            plain = utterance.text.translate(_SAME_WIDTH)
+            for start, end in _sentences(utterance.text):
+                yield from self._in_sentence(utterance, plain, start, end)
+
+    def _in_sentence(self, utterance: Utterance, plain: str, start: int, end: int) -> Iterator[Candidate]:
         for begin, stop in _clauses(plain, start, end):
             for phrase in self.phrases:
                 match = phrase.pattern.search(plain[begin:stop])

@@ -41,17 +41,22 @@ class Verdict:
     confidence: float = 1.0
 
 
-def judge(candidate: Candidate) -> Verdict:
-    """Quarantine first: what reads like an order to a machine is not weighed at all."""
+def judge(candidate: Candidate, orders: Sequence[str] | None = None) -> Verdict:
+    """Quarantine first: what reads like an order to a machine is not weighed at all. `orders`: of `orders_around`."""
     if candidate.quote not in candidate.utterance.text or not candidate.quote.strip():
         return Verdict("dropped", ("no_source",), 0.0)
-    orders = tuple(instruction_shaped(candidate.utterance.text, candidate.utterance.around, candidate.subject))
-    if orders:
-        return Verdict("quarantined", orders, candidate.confidence)
+    shapes = orders_around(candidate) if orders is None else orders
+    if shapes:
+        return Verdict("quarantined", tuple(shapes), candidate.confidence)
     for name, check in _DROPS.items():
         if check(candidate):
             return Verdict("dropped", (name,), candidate.confidence)
     return _weighed(candidate)
+
+
+def orders_around(candidate: Candidate) -> list[str]:
+    """What gives orders in all that was said in one go, right before and after, and in the name."""
+    return instruction_shaped(candidate.utterance.text, candidate.utterance.around, candidate.subject)
 
 
 def _weighed(candidate: Candidate) -> Verdict:
@@ -232,8 +237,12 @@ _AUXILIARY = {
 def kept(candidates: Sequence[Candidate]) -> list[tuple[Candidate, Verdict]]:
     """Those that pass, each once, in the order in which they were said."""
     found: dict[tuple[str, str], tuple[Candidate, Verdict]] = {}
+    orders: dict[tuple[str, str, str], list[str]] = {}
     for candidate in candidates:
-        verdict = judge(candidate)
+        beside = (candidate.utterance.text, candidate.utterance.around, candidate.subject)
+        if beside not in orders:  # once for all that stands in one long message
+            orders[beside] = orders_around(candidate)
+        verdict = judge(candidate, orders[beside])
         if verdict.outcome != "dropped":
             found.setdefault((candidate.subject_key, normalised(candidate.quote)), (candidate, verdict))
     return list(found.values())

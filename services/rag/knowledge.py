@@ -35,8 +35,11 @@ class Change:
         self.vectors += other.vectors
 
     def follow(self, vault: Vault) -> None:
-        if self.removed or self.added:
-            vault.follow(self.removed, self.added, np.stack(self.vectors) if self.vectors else None)
+        gone = set(self.removed)
+        stays = [(chunk, vector) for chunk, vector in zip(self.added, self.vectors, strict=True) if chunk not in gone]
+        if gone or stays:
+            vectors = np.stack([vector for _, vector in stays]) if stays else None
+            vault.follow(self.removed, [chunk for chunk, _ in stays], vectors)
 
 
 def said_by_source(vault: Vault, source_id: str) -> set[str]:

@@ -63,8 +63,8 @@ class _Lesson:
             if memory_id is None:
                 continue
             self._witness(memory_id, candidate, verdict)
-            slots.add((candidate.subject_key, candidate.slot))
-        settle(self._vault, {*had, *said_by_source(self._vault, self._source.source_id)}, slots, change)
+        touched = had | said_by_source(self._vault, self._source.source_id)
+        settle(self._vault, touched, slots | slots_of(self._vault, touched), change)
 
     def _fact(
         self, candidate: Candidate, verdict: Verdict, text_hash: str, vector: Vectors, had: Iterable[str]
@@ -73,7 +73,8 @@ class _Lesson:
         found = self._by_words(candidate, text_hash, had)
         if found is None and self._is_refused(candidate, text_hash):
             return None
-        found = found or self._by_meaning(candidate, vector)
+        if found is None and verdict.outcome != "quarantined":
+            found = self._by_meaning(candidate, vector)
         if found is None:
             return self._insert(candidate, verdict, text_hash, vector)
         self._judge_anew(found, verdict)
@@ -120,6 +121,7 @@ class _Lesson:
         return self._db.execute(sql, values).fetchone() is not None
 
     def _by_meaning(self, candidate: Candidate, vector: Vectors) -> str | None:
+        """Never one in quarantine: its words may hold more than what is said here."""
         for memory_id, content, other in self._of_subject(candidate.subject_key, candidate.kind):
             if gate.same(candidate.quote, content, float(other @ vector)):
                 return memory_id
@@ -130,7 +132,7 @@ class _Lesson:
         if key not in self._known:
             rows = self._db.execute(
                 "SELECT memory_id, content, vector FROM fact JOIN memory USING (memory_id)"
-                " WHERE subject_key = ? AND kind = ? AND model = ?",
+                " WHERE subject_key = ? AND kind = ? AND model = ? AND state <> 'quarantined'",
                 (*key, self._vault.model),
             )
             self._known[key] = [(row[0], row[1], np.frombuffer(row[2], np.float32)) for row in rows.fetchall()]
@@ -161,7 +163,8 @@ class _Lesson:
         }
         columns, marks = ", ".join(values), ", ".join(f":{name}" for name in values)
         self._db.execute(f"INSERT INTO fact ({columns}) VALUES ({marks})", values)  # noqa: S608 - names of ours
-        self._of_subject(candidate.subject_key, candidate.kind).append((memory_id, candidate.quote, vector))
+        if verdict.outcome != "quarantined":
+            self._of_subject(candidate.subject_key, candidate.kind).append((memory_id, candidate.quote, vector))
         return memory_id
 
     def _witness(self, memory_id: str, candidate: Candidate, verdict: Verdict) -> None:

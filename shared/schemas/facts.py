@@ -47,7 +47,7 @@ class Fact(Wire):
     value: str
     state: FactState
     reasons: list[str] = Field(default_factory=list)
-    """Why it is not active, by the names of the gate's checks."""
+    """What the gate doubted, by the names of its checks."""
     confidence: float
     valid_from: datetime
     valid_to: datetime | None = None
