@@ -17,7 +17,7 @@ import numpy as np
 from services.rag.engines import Vectors
 from services.rag.vaults import Vault
 from shared.errors import NotFound
-from shared.schemas.facts import Evidence, Fact, FactState
+from shared.schemas.facts import Fact, FactEvidence, FactState
 from shared.storage.sqlcipher import in_our_words
 
 
@@ -225,13 +225,13 @@ def _read(vault: Vault, values: dict[str, Any]) -> list[Fact]:
     with in_our_words():
         rows = vault.db.execute(_LIST, values).fetchall()
         said = vault.db.execute(_EVIDENCE, (json.dumps([row["memory_id"] for row in rows]),)).fetchall()
-    evidence: dict[str, list[Evidence]] = {}
+    evidence: dict[str, list[FactEvidence]] = {}
     for each in said:
         evidence.setdefault(each["memory_id"], []).append(_evidence(each))
     return [_fact(dict(row), evidence.get(row["memory_id"], [])) for row in rows]
 
 
-def _fact(row: dict[str, Any], evidence: list[Evidence]) -> Fact:
+def _fact(row: dict[str, Any], evidence: list[FactEvidence]) -> Fact:
     more = {
         "tags": json.loads(row["tags"]),
         "reasons": json.loads(row["reasons"]),
@@ -242,10 +242,10 @@ def _fact(row: dict[str, Any], evidence: list[Evidence]) -> Fact:
     return Fact.model_validate(row | more)
 
 
-def _evidence(row: Any) -> Evidence:
+def _evidence(row: Any) -> FactEvidence:
     values = dict(row)
     heard = values["transcript_id"] is not None
-    return Evidence.model_validate(
+    return FactEvidence.model_validate(
         values
         | {
             "source": "transcript" if heard else "conversation",

@@ -18,7 +18,7 @@ FactState = Literal["active", "pending", "quarantined", "rejected", "superseded"
 `superseded`: something newer holds. Only active ones have words and vectors in the index."""
 
 
-class Evidence(Wire):
+class FactEvidence(Wire):
     """Where a fact was said, to the second where it was heard."""
 
     source: Literal["transcript", "conversation"]
@@ -57,7 +57,7 @@ class Fact(Wire):
     undoable: bool = False
     """Whether `POST /rag/facts/{memory_id}/undo` would take back what its user last decided."""
     tags: list[str] = Field(default_factory=list)
-    evidence: list[Evidence] = Field(default_factory=list)
+    evidence: list[FactEvidence] = Field(default_factory=list)
     created_at: datetime
     updated_at: datetime
     revision: int = 1

@@ -2124,38 +2124,6 @@ export interface components {
             speaker: components["schemas"]["EnrolledSpeaker"];
         };
         /**
-         * Evidence
-         * @description Where a fact was said, to the second where it was heard.
-         */
-        Evidence: {
-            /** Conversation Id */
-            conversation_id?: string | null;
-            /** End S */
-            end_s?: number | null;
-            /** Message Id */
-            message_id?: string | null;
-            /** Quote */
-            quote: string;
-            /**
-             * Said At
-             * Format: date-time
-             */
-            said_at: string;
-            /** Said By */
-            said_by: string;
-            /** Segment Ids */
-            segment_ids?: string[];
-            /**
-             * Source
-             * @enum {string}
-             */
-            source: "transcript" | "conversation";
-            /** Start S */
-            start_s?: number | null;
-            /** Transcript Id */
-            transcript_id?: string | null;
-        };
-        /**
          * Fact
          * @description One statement, whose it is, since when it holds, and the evidence for it.
          */
@@ -2170,7 +2138,7 @@ export interface components {
              */
             created_at: string;
             /** Evidence */
-            evidence?: components["schemas"]["Evidence"][];
+            evidence?: components["schemas"]["FactEvidence"][];
             /**
              * Kind
              * @enum {string}
@@ -2219,6 +2187,38 @@ export interface components {
             valid_to?: string | null;
             /** Value */
             value: string;
+        };
+        /**
+         * FactEvidence
+         * @description Where a fact was said, to the second where it was heard.
+         */
+        FactEvidence: {
+            /** Conversation Id */
+            conversation_id?: string | null;
+            /** End S */
+            end_s?: number | null;
+            /** Message Id */
+            message_id?: string | null;
+            /** Quote */
+            quote: string;
+            /**
+             * Said At
+             * Format: date-time
+             */
+            said_at: string;
+            /** Said By */
+            said_by: string;
+            /** Segment Ids */
+            segment_ids?: string[];
+            /**
+             * Source
+             * @enum {string}
+             */
+            source: "transcript" | "conversation";
+            /** Start S */
+            start_s?: number | null;
+            /** Transcript Id */
+            transcript_id?: string | null;
         };
         /**
          * FieldError
