@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Memory of the transcription service, its model and its decoder while a long recording goes through the whole pipeline.
+"""Memory of the transcription service, its model and its decoder while a long recording goes all the way.
 
     python scripts/bench/long_file.py --speech ../shared/data/librispeech [--hours 0.25 2] [--engine fake]
 

@@ -18,6 +18,7 @@ from services.api_gateway.routes import (
     chat,
     documents,
     edits,
+    facts,
     house,
     identity,
     live,
@@ -83,6 +84,7 @@ def create_app(
     pages = (
         memory,
         documents,
+        facts,
         work,
         live,
         speakers,

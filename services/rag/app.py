@@ -17,6 +17,7 @@ from services.rag.routes import (
     conversations,
     documents,
     edits,
+    facts,
     memories,
     ownership,
     similarities,
@@ -56,10 +57,11 @@ def create_app(
         async with AsyncExitStack() as stack:
             ring = keyring if keyring is not None else await stack.enter_async_context(_keyring(settings, app))
             engine = embedder if embedder is not None else await asyncio.to_thread(_embedder, settings)
-            facts = engine.capabilities
-            vaults = Vaults(settings, ring, model=facts.model, dimensions=facts.dimensions)
+            able = engine.capabilities
+            vaults = Vaults(settings, ring, model=able.model, dimensions=able.dimensions)
             stack.push_async_callback(vaults.close)
             app.state.library = Library(vaults, engine, settings)
+            stack.push_async_callback(app.state.library.learner.close)
             app.state.coordinator = client = coordinator or CoordinatorClient(settings, app.state.identity)
             blobs = FileBlobs(settings.data_dir / "documents")
             app.state.reading = Reading(app.state.library, blobs, ring, client, settings)
@@ -74,6 +76,7 @@ def create_app(
 
     routers = [
         memories.router,
+        facts.router,
         documents.router,
         ownership.router,
         transcripts.router,

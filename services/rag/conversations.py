@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from services.rag import knowledge
 from services.rag.repository import now, require_revision
 from services.rag.vaults import Vault
 from shared.errors import NotFound
@@ -52,10 +53,24 @@ def rename(vault: Vault, conversation_id: str, title: str, expected: int | None)
 
 
 def delete(vault: Vault, conversation_id: str, expected: int | None) -> None:
+    """Its turns, and what was learnt from them only."""
     with transaction(vault.db):
-        require_revision(get(vault, conversation_id).revision, expected)
+        found = get(vault, conversation_id)
+        require_revision(found.revision, expected)
+        learnt = [knowledge.forget_source(vault, each.message_id) for each in found.messages if each.role == "user"]
         vault.db.execute("DELETE FROM message WHERE conversation_id = ?", (conversation_id,))
         vault.db.execute("DELETE FROM conversation WHERE conversation_id = ?", (conversation_id,))
+    for change in learnt:
+        change.follow(vault)
+
+
+def message(vault: Vault, message_id: str) -> tuple[str, Message] | None:
+    """With its conversation; None where it is gone."""
+    with in_our_words():
+        row = vault.db.execute(
+            "SELECT conversation_id, document FROM message WHERE message_id = ?", (message_id,)
+        ).fetchone()
+    return None if row is None else (row["conversation_id"], Message.model_validate_json(row["document"]))
 
 
 def put_message(vault: Vault, conversation_id: str, message: Message) -> Message:

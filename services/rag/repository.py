@@ -93,10 +93,11 @@ def get_memory(vault: Vault, memory_id: str) -> Memory:
 
 
 def list_memories(vault: Vault, limit: int, before: str | None, kind: str | None, tag: str | None) -> list[Memory]:
-    """Newest first; passages of recordings and documents only when asked for by their type."""
+    """Newest first; passages of recordings and documents only when asked for by their type, facts only while active."""
     with in_our_words():
         rows = vault.db.execute(
             "SELECT * FROM memory WHERE (:before IS NULL OR memory_id < :before)"
+            " AND memory_id NOT IN (SELECT memory_id FROM fact WHERE state <> 'active')"
             " AND (CASE WHEN :kind IS NOT NULL THEN memory_type = :kind ELSE transcript_id IS NULL"
             " AND memory_id NOT IN (SELECT memory_id FROM document_passage) END)"
             " AND (:tag IS NULL OR EXISTS (SELECT 1 FROM json_each(memory.tags) WHERE value = :tag))"
@@ -124,9 +125,19 @@ def change_memory(
         if chunks is not None and vectors is not None:
             old = chunk_ids(vault, "memory_id = ?", memory_id)
             vault.db.execute("DELETE FROM chunk WHERE memory_id = ?", (memory_id,))
-            new = insert_chunks(vault, memory_id, chunks, vectors)
-    vault.follow(old, new, vectors)
+            if not _is_hidden(vault, memory_id, vectors):
+                new = insert_chunks(vault, memory_id, chunks, vectors)
+    vault.follow(old, new, vectors if new else None)
     return get_memory(vault, memory_id)
+
+
+def _is_hidden(vault: Vault, memory_id: str, vectors: Vectors) -> bool:
+    """Whether it is a fact that does not hold or waits for its user; any fact keeps its new vector beside it."""
+    vault.db.execute(
+        "UPDATE fact SET vector = ?, model = ? WHERE memory_id = ?", (vectors[0].tobytes(), vault.model, memory_id)
+    )
+    sql = "SELECT 1 FROM fact WHERE memory_id = ? AND state <> 'active'"
+    return vault.db.execute(sql, (memory_id,)).fetchone() is not None
 
 
 def _update(vault: Vault, memory_id: str, changes: Mapping[str, Any]) -> None:
@@ -152,10 +163,13 @@ def delete_memory(vault: Vault, memory_id: str, expected: int | None) -> None:
     vault.follow(ids)
 
 
+_LEARNT = ("fact_evidence", "fact", "fact_source", "fact_refused")
+
+
 def clear(vault: Vault) -> None:
     """Empty the vault; the freed pages are overwritten and the file shrinks."""
     with transaction(vault.db):
-        for table in ("message", "conversation", "chunk", "memory", "transcript", "document"):
+        for table in (*_LEARNT, "message", "conversation", "chunk", "memory", "transcript", "document"):
             vault.db.execute(f"DELETE FROM {table}")  # noqa: S608 - names of ours
     with in_our_words():
         vault.db.execute("VACUUM")

@@ -112,4 +112,53 @@ CREATE TABLE transcript_digest (
     document      TEXT NOT NULL
 );
 """,
+    """
+CREATE TABLE fact (
+    memory_id     TEXT PRIMARY KEY REFERENCES memory ON DELETE CASCADE,
+    kind          TEXT NOT NULL,
+    subject       TEXT NOT NULL,
+    subject_key   TEXT NOT NULL,
+    slot          TEXT NOT NULL,
+    value         TEXT NOT NULL,
+    text_hash     TEXT NOT NULL,
+    state         TEXT NOT NULL,
+    was           TEXT,
+    reasons       TEXT NOT NULL DEFAULT '[]',
+    confidence    REAL NOT NULL,
+    valid_from    TEXT NOT NULL,
+    valid_to      TEXT,
+    on_date       TEXT,
+    superseded_by TEXT REFERENCES fact ON DELETE SET NULL,
+    model         TEXT NOT NULL,
+    vector        BLOB NOT NULL,
+    UNIQUE (subject_key, text_hash)
+);
+CREATE INDEX fact_slot ON fact (subject_key, slot);
+CREATE INDEX fact_state ON fact (state);
+CREATE TABLE fact_evidence (
+    memory_id       TEXT NOT NULL REFERENCES fact ON DELETE CASCADE,
+    source_id       TEXT NOT NULL,
+    transcript_id   TEXT,
+    conversation_id TEXT,
+    segment_ids     TEXT NOT NULL DEFAULT '[]',
+    start_s         REAL,
+    end_s           REAL,
+    said_by         TEXT NOT NULL,
+    said_by_key     TEXT NOT NULL,
+    speaker_keys    TEXT NOT NULL DEFAULT '[]',
+    said_at         TEXT NOT NULL,
+    quote           TEXT NOT NULL,
+    PRIMARY KEY (memory_id, source_id, quote)
+);
+CREATE INDEX fact_evidence_source ON fact_evidence (source_id);
+CREATE TABLE fact_source (
+    source_id TEXT PRIMARY KEY,
+    digest    TEXT NOT NULL
+);
+CREATE TABLE fact_refused (
+    text_hash TEXT NOT NULL,
+    owner     TEXT NOT NULL,
+    PRIMARY KEY (text_hash, owner)
+);
+""",
 )

@@ -130,10 +130,21 @@ def _hits(vault: Vault, fused: list[tuple[int, float]], cosines: dict[int, float
         row = by_chunk.get(chunk)
         if row is None or row["memory_id"] in found:
             continue
-        found[row["memory_id"]] = _hit(row, score, cosines.get(chunk))
+        hit = _hit(row, score, cosines.get(chunk))
+        twin = next((name for name, other in found.items() if _says_the_same(hit, other)), row["memory_id"])
+        if twin == row["memory_id"] or len(found[twin].content) < len(hit.content):
+            found[twin] = hit if twin not in found else hit.model_copy(update={"score": found[twin].score})
         if len(found) == top_k:
             break
     return list(found.values())
+
+
+def _says_the_same(one: SearchHit, other: SearchHit) -> bool:
+    """A fact and the passage of the recording that it stands in: one of them is enough, the passage says more."""
+    if one.metadata.transcript_id is None or one.metadata.transcript_id != other.metadata.transcript_id:
+        return False
+    short, long = sorted((one, other), key=lambda hit: len(hit.content))
+    return short.metadata.memory_type == "fact" and short.content in long.content
 
 
 def _hit(row: dict[str, Any], score: float, cosine: float | None) -> SearchHit:

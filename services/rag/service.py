@@ -13,8 +13,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from services.rag import edits, repository, revisions, search, transcripts
+from services.rag import conversations, edits, repository, revisions, search, transcripts
 from services.rag.engines import Embedder, Vectors
+from services.rag.facts import Extractor, Rules
+from services.rag.learning import Learner
 from services.rag.passages import chunks_of, passages_of
 from services.rag.repository import Chunk
 from services.rag.settings import Settings
@@ -23,7 +25,7 @@ from services.rag.vaults import Vault, Vaults
 from shared.errors import PreconditionFailed
 from shared.gpu.worker import TaskContext
 from shared.schemas.ids import new_id
-from shared.schemas.rag import EditMemory, Memory, NewMemory, SearchHit, SearchRequest
+from shared.schemas.rag import EditMemory, Memory, Message, NewMemory, SearchHit, SearchRequest
 from shared.schemas.transcription import Transcript
 
 Result = TypeVar("Result")
@@ -34,11 +36,14 @@ BATCH = 128
 class Library:
     """Every user's memory, each in a vault of their own."""
 
-    def __init__(self, vaults: Vaults, embedder: Embedder, settings: Settings) -> None:
+    def __init__(
+        self, vaults: Vaults, embedder: Embedder, settings: Settings, *, extractor: Extractor | None = None
+    ) -> None:
         self._vaults = vaults
         self._embedder = embedder
         self._settings = settings
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="embed")
+        self.learner = Learner(vaults.run, self.embed, extractor or Rules())
 
     async def run(self, user_id: str, work: Callable[[Vault], Result]) -> Result:
         """`work` on the user's vault, alone with it."""
@@ -122,7 +127,20 @@ class Library:
                 transcripts.put, transcript=found, seen=seen, passages=passages, vectors=vectors, remember=remember
             )
             with suppress(PreconditionFailed):  # it was edited between reading and writing
-                return await self.run(user_id, work)
+                stored = await self.run(user_id, work)
+                self._learn(user_id, transcript.transcript_id)
+                return stored
+
+    def _learn(self, user_id: str, source_id: str) -> None:
+        if self._settings.facts:
+            self.learner.later(user_id, source_id)
+
+    async def put_message(self, user_id: str, conversation_id: str, message: Message) -> Message:
+        """Durable when it returns; what its user states in it becomes facts soon after."""
+        stored = await self.run(user_id, lambda vault: conversations.put_message(vault, conversation_id, message))
+        if message.role == "user":
+            self._learn(user_id, message.message_id)
+        return stored
 
     async def revise(self, user_id: str, transcript_id: str, edit: Edit, expected: int | None) -> Transcript:
         """A change of segments or speakers, found by search at once. Raises PreconditionFailed, NotFound.
@@ -136,7 +154,9 @@ class Library:
                 return made.before
             vectors = await self.embed([passage.text for passage in made.changes.new])
             try:
-                return await self.run(user_id, partial(transcripts.revise, made=made, edit=edit, vectors=vectors))
+                revised = await self.run(user_id, partial(transcripts.revise, made=made, edit=edit, vectors=vectors))
+                self._learn(user_id, transcript_id)
+                return revised
             except PreconditionFailed:
                 if expected is not None:
                     raise
@@ -171,7 +191,8 @@ class Library:
             done, count = max(chunks), count + len(chunks)
             await context.progress("embedding", min(99.0, 100 * count / total), cursor={"chunk_id": done})
         await self.run(user_id, Vault.forget_index)
-        return {"passages": count}
+        failed = await self.learner.catch_up(user_id) if self._settings.facts else 0
+        return {"passages": count} | ({"sources_not_learnt": failed} if failed else {})
 
     async def delete_owner(self, user_id: str) -> None:
         await self._vaults.delete(user_id)

@@ -37,3 +37,5 @@ class Settings(ServiceSettings):
     """How many times its own size such an archive may unpack to, beyond 16 MiB."""
     passage_chars: int = 700
     """Length that a passage of a transcript or of a long memory aims at, in characters."""
+    facts: bool = True
+    """Learn facts from recordings and from what users write in chats. Off: they are found as they were said only."""

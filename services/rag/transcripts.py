@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from services.rag import edits, revisions
+from services.rag import edits, knowledge, revisions
 from services.rag.engines import Vectors
 from services.rag.passages import Passage, PassageChanges, passage_changes, passages_of, speaker_keys
 from services.rag.repository import Chunk, chunk_ids, insert_memory, moment, require_revision
@@ -65,11 +65,14 @@ def put(
             raise PreconditionFailed
         if revisions.is_known(vault, transcript.transcript_id):
             revisions.record(vault, get(vault, transcript.transcript_id), "transcribed")
-        old = chunk_ids(vault, "transcript_id = ?", transcript.transcript_id)
+        old = chunk_ids(vault, _CHOSEN, *_chosen(transcript.transcript_id))
         _remove_passages(vault, transcript.transcript_id)
+        learnt = None if remember else knowledge.forget_source(vault, transcript.transcript_id)
         store(vault, transcript, remembered=remember)
         new += _add_passages(vault, transcript, passages, vectors)
     vault.follow(old, new, vectors)
+    if learnt is not None:
+        learnt.follow(vault)
     return transcript
 
 
@@ -145,12 +148,25 @@ def _remove_passages(vault: Vault, transcript_id: str, begin_with: Sequence[str]
     vault.db.execute(f"DELETE FROM memory WHERE {_CHOSEN}", values)  # noqa: S608 - ours
 
 
-_CHOSEN = "transcript_id = ? AND (? IS NULL OR segment_id IN (SELECT value FROM json_each(?)))"
+_CHOSEN = (
+    "transcript_id = ? AND (? IS NULL OR segment_id IN (SELECT value FROM json_each(?)))"
+    " AND memory_id NOT IN (SELECT memory_id FROM fact)"
+)
+"""Passages; facts of the same recording have a life of their own (`knowledge`)."""
 
 
-def _chosen(transcript_id: str, begin_with: Sequence[str] | None) -> tuple[str, str | None, str | None]:
+def _chosen(transcript_id: str, begin_with: Sequence[str] | None = None) -> tuple[str, str | None, str | None]:
     segments = None if begin_with is None else json.dumps(list(begin_with))
     return transcript_id, segments, segments
+
+
+def to_learn(vault: Vault, transcript_id: str) -> Transcript | None:
+    """A whole one that is to be remembered; None for any other."""
+    row = _flags(vault, transcript_id)
+    if row is None or not row["remembered"]:
+        return None
+    found = get(vault, transcript_id)
+    return found if found.status == "completed" else None
 
 
 def get(vault: Vault, transcript_id: str) -> Transcript:
@@ -210,9 +226,11 @@ def edit(vault: Vault, transcript_id: str, changes: EditTranscript, expected: in
 
 
 def _retitle(vault: Vault, transcript: Transcript) -> None:
+    """Facts carry its tags too, but no title: a text that models read and nobody looked at."""
     vault.db.execute(
-        "UPDATE memory SET title = ?, tags = ? WHERE transcript_id = ?",
-        (transcript.title, json.dumps(transcript.tags), transcript.transcript_id),
+        "UPDATE memory SET tags = ?, title = CASE WHEN memory_id IN (SELECT memory_id FROM fact) THEN title ELSE ? END"
+        " WHERE transcript_id = ?",
+        (json.dumps(transcript.tags), transcript.title, transcript.transcript_id),
     )
 
 
@@ -275,16 +293,18 @@ def _move(vault: Vault, transcript_id: str, passages: Sequence[Passage]) -> None
         keys = json.dumps([key.casefold() for key in each.speaker_keys])
         vault.db.execute(
             "UPDATE memory SET start_s = ?, end_s = ?, speaker = ?, speaker_keys = ?"
-            " WHERE transcript_id = ? AND segment_id = ?",
+            " WHERE transcript_id = ? AND segment_id = ? AND memory_id NOT IN (SELECT memory_id FROM fact)",
             (each.start_s, each.end_s, each.speaker, keys, transcript_id, each.segment_id),
         )
 
 
 def delete(vault: Vault, transcript_id: str, expected: int | None) -> None:
-    """Text, revisions, passages and vectors, in one transaction."""
+    """Text, revisions, passages, vectors and what only it said, in one transaction."""
     with transaction(vault.db):
         require_revision(get(vault, transcript_id).revision, expected)
-        ids = chunk_ids(vault, "transcript_id = ?", transcript_id)
+        ids = chunk_ids(vault, _CHOSEN, *_chosen(transcript_id))
         _remove_passages(vault, transcript_id)
+        learnt = knowledge.forget_source(vault, transcript_id)
         vault.db.execute("DELETE FROM transcript WHERE transcript_id = ?", (transcript_id,))
     vault.follow(ids)
+    learnt.follow(vault)

@@ -10,6 +10,7 @@ from shared.clients.edits import TranscriptEdits
 from shared.schemas.coordinator import Job
 from shared.schemas.documents import Document
 from shared.schemas.edits import ChangeSpeakers
+from shared.schemas.facts import Audit, Fact, Graph, Repair
 from shared.schemas.ownership import Retention, RetentionRules
 from shared.schemas.rag import (
     Conversation,
@@ -71,6 +72,22 @@ class RagClient(TranscriptEdits):
     async def rebuild(self, user: Principal) -> Job:
         """Embed everything of the user anew; the job does it."""
         return Job.model_validate(await self.json("POST", "/rag/rebuild-index", user=user))
+
+    async def facts(self, user: Principal, **params: Any) -> Page[Fact]:
+        return Page[Fact].model_validate(await self.json("GET", "/rag/facts", user=user, params=params))
+
+    async def decide(self, user: Principal, memory_id: str, decision: str) -> Fact:
+        """`decision`: accept, reject, release or undo. Raises NotFound, Conflict."""
+        return Fact.model_validate(await self.json("POST", f"/rag/facts/{memory_id}/{decision}", user=user))
+
+    async def audit(self, user: Principal) -> Audit:
+        return Audit.model_validate(await self.json("GET", "/rag/audit", user=user, deadline_s=120))
+
+    async def repair(self, user: Principal) -> Repair:
+        return Repair.model_validate(await self.json("POST", "/rag/audit/repair", user=user, deadline_s=120))
+
+    async def graph(self, user: Principal, limit: int) -> Graph:
+        return Graph.model_validate(await self.json("GET", "/rag/graph", user=user, params={"limit": limit}))
 
     async def put_transcript(self, user: Principal, transcript: Transcript, *, remember: bool = True) -> Transcript:
         """Durable when it returns, and searchable unless it is not to be remembered."""

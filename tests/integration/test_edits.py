@@ -45,7 +45,7 @@ async def history(library: Library, said: Transcript) -> list[Revision]:
 
 
 async def memory_ids(library: Library, said: Transcript) -> dict[str, str]:
-    sql = "SELECT segment_id, memory_id FROM memory WHERE transcript_id = ?"
+    sql = "SELECT segment_id, memory_id FROM memory WHERE transcript_id = ? AND memory_type = 'transcript'"
     rows = await library.run(ANNA, lambda vault: vault.db.execute(sql, (said.transcript_id,)).fetchall())
     return {row["segment_id"]: row["memory_id"] for row in rows}
 

@@ -720,9 +720,291 @@ export interface paths {
         post?: never;
         /**
          * Clear
-         * @description Empty the vault: memories, transcripts, conversations. Recordings' audio is deleted with each recording.
+         * @description Empty the vault: memories, documents, transcripts, conversations. Audio is deleted with each recording.
          */
         delete: operations["clear_rag_all_delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/rag/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Look Through
+         * @description Duplicates, contradictions, loops, orphans, facts by state, and how far the index is.
+         */
+        get: operations["look_through_rag_audit_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/rag/audit/repair": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Repair
+         * @description Remove what nothing stands behind any more, and work out anew which fact replaced which; says what was done.
+         */
+        post: operations["repair_rag_audit_repair_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/rag/documents": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Page
+         * @description Newest first.
+         */
+        get: operations["page_rag_documents_get"];
+        put?: never;
+        /**
+         * Upload
+         * @description Remember a document: kept as it came, found by its passages. Its type is told by its content.
+         */
+        post: operations["upload_rag_documents_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/rag/documents/{document_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Document */
+        get: operations["document_rag_documents__document_id__get"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete
+         * @description File, text, passages and vectors are gone when this answers.
+         */
+        delete: operations["delete_rag_documents__document_id__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/rag/documents/{document_id}/file": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * File
+         * @description The bytes that were sent, as an attachment.
+         */
+        get: operations["file_rag_documents__document_id__file_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/rag/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Export
+         * @description The whole vault as a zip: memories, transcripts, conversations, documents and, unless told not to, audio.
+         */
+        get: operations["export_rag_export_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/rag/facts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Facts
+         * @description Newest first, each with its evidence. `pending` ones are the inbox; `quarantined` ones read like orders.
+         */
+        get: operations["facts_rag_facts_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/rag/facts/{memory_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Fact */
+        get: operations["fact_rag_facts__memory_id__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/rag/facts/{memory_id}/accept": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Accept
+         * @description Out of the inbox into the memory. To change its words first: `PATCH /rag/memory/{memory_id}`.
+         */
+        post: operations["accept_rag_facts__memory_id__accept_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/rag/facts/{memory_id}/reject": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Reject
+         * @description Never found, and never learnt again from the same words.
+         */
+        post: operations["reject_rag_facts__memory_id__reject_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/rag/facts/{memory_id}/release": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Release
+         * @description Out of quarantine, because you have read it.
+         */
+        post: operations["release_rag_facts__memory_id__release_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/rag/facts/{memory_id}/undo": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Undo
+         * @description As it was before the last decision about it.
+         */
+        post: operations["undo_rag_facts__memory_id__undo_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/rag/graph": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Memory Map
+         * @description The memory map: people, recordings, facts, notes and tags, the newest first, at most `limit` nodes.
+         */
+        get: operations["memory_map_rag_graph_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/rag/import": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take Back
+         * @description Merge an export into this vault. All of it is checked first; what is here already stays as it is.
+         */
+        post: operations["take_back_rag_import_post"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -801,6 +1083,30 @@ export interface paths {
          * @description Embed everything anew; follow Location.
          */
         post: operations["rebuild_rag_rebuild_index_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/rag/retention": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Retention
+         * @description How long things are kept, and what the last pass deleted and verified.
+         */
+        get: operations["retention_rag_retention_get"];
+        /**
+         * Put Retention
+         * @description What is older than these rules allow is deleted at once, and daily from then on.
+         */
+        put: operations["put_retention_rag_retention_put"];
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1476,6 +1782,32 @@ export interface components {
             text: string;
             usage: components["schemas"]["DurationUsage"];
         };
+        /**
+         * Audit
+         * @description What a careful reader would find in a memory; at most 200 of each, and `truncated` says if there is more.
+         */
+        Audit: {
+            /** Contradictions */
+            contradictions: components["schemas"]["Likeness"][];
+            /** Duplicates */
+            duplicates: components["schemas"]["Likeness"][];
+            /** Facts */
+            facts: {
+                [key: string]: number;
+            };
+            index: components["schemas"]["IndexState"];
+            /** Loops */
+            loops: string[][];
+            /** Memories */
+            memories: number;
+            /** Orphans */
+            orphans: components["schemas"]["Orphan"][];
+            /**
+             * Truncated
+             * @default false
+             */
+            truncated: boolean;
+        };
         /** Body_token_auth_token_post */
         Body_token_auth_token_post: {
             /** Password */
@@ -1658,12 +1990,18 @@ export interface components {
          * @description The evidence for an answer: what was said, where and when.
          */
         Citation: {
+            /** Document Id */
+            document_id?: string | null;
             /** End S */
             end_s?: number | null;
             /** Memory Id */
             memory_id: string;
             /** Occurred At */
             occurred_at?: string | null;
+            /** Offset */
+            offset?: number | null;
+            /** Page */
+            page?: number | null;
             /** Quote */
             quote: string;
             /** Score */
@@ -1907,6 +2245,90 @@ export interface components {
             text: string;
             usage: components["schemas"]["DurationUsage"];
         };
+        /**
+         * Document
+         * @description A file that is kept as it came, and what was read from it.
+         */
+        Document: {
+            /** Attachments */
+            attachments?: string[];
+            /**
+             * Characters
+             * @default 0
+             */
+            characters: number;
+            /**
+             * Chunks
+             * @default 0
+             */
+            chunks: number;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Document Id */
+            document_id: string;
+            /** Error */
+            error?: string | null;
+            /** Error Code */
+            error_code?: string | null;
+            /** Filename */
+            filename?: string | null;
+            /** Occurred At */
+            occurred_at?: string | null;
+            /** Pages */
+            pages?: number | null;
+            /** Sha256 */
+            sha256: string;
+            /** Size Bytes */
+            size_bytes: number;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "processing" | "completed" | "failed";
+            /** Tags */
+            tags?: string[];
+            /** Title */
+            title: string;
+            /** Type */
+            type?: ("txt" | "md" | "html" | "pdf" | "docx" | "eml") | null;
+            /**
+             * Updated At
+             * Format: date-time
+             */
+            updated_at: string;
+            /** Warnings */
+            warnings?: components["schemas"]["DocumentWarning"][];
+        };
+        /**
+         * DocumentAccepted
+         * @description The document is safe on disk and is being read.
+         */
+        DocumentAccepted: {
+            /** Document Id */
+            document_id: string;
+            /** Job Id */
+            job_id: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "processing" | "completed" | "failed";
+        };
+        /**
+         * DocumentWarning
+         * @description What of a document could not be read, or had to be guessed.
+         *
+         *     Codes: cut, scanned, pages_without_text, damaged_pages, encoding_guessed, encoding_damaged, attachments, empty.
+         */
+        DocumentWarning: {
+            /** Code */
+            code: string;
+            /** Detail */
+            detail: string;
+        };
         /** DurationUsage */
         DurationUsage: {
             /** Seconds */
@@ -1917,6 +2339,18 @@ export interface components {
              * @constant
              */
             type: "duration";
+        };
+        /** Edge */
+        Edge: {
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "spoke_in" | "said_in" | "about" | "tagged" | "superseded_by";
+            /** Source */
+            source: string;
+            /** Target */
+            target: string;
         };
         /** EditConversation */
         EditConversation: {
@@ -2084,6 +2518,103 @@ export interface components {
             why?: string | null;
         };
         /**
+         * Fact
+         * @description One statement, whose it is, since when it holds, and the evidence for it.
+         */
+        Fact: {
+            /** Confidence */
+            confidence: number;
+            /** Content */
+            content: string;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Evidence */
+            evidence?: components["schemas"]["FactEvidence"][];
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "identity" | "work" | "health" | "preference" | "relation" | "possession" | "contact" | "number" | "decision" | "commitment" | "plan";
+            /** Memory Id */
+            memory_id: string;
+            /** On Date */
+            on_date?: string | null;
+            /** Reasons */
+            reasons?: string[];
+            /**
+             * Revision
+             * @default 1
+             */
+            revision: number;
+            /** Slot */
+            slot?: string | null;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "active" | "pending" | "quarantined" | "rejected" | "superseded";
+            /** Subject */
+            subject: string;
+            /** Superseded By */
+            superseded_by?: string | null;
+            /** Tags */
+            tags?: string[];
+            /**
+             * Undoable
+             * @default false
+             */
+            undoable: boolean;
+            /**
+             * Updated At
+             * Format: date-time
+             */
+            updated_at: string;
+            /**
+             * Valid From
+             * Format: date-time
+             */
+            valid_from: string;
+            /** Valid To */
+            valid_to?: string | null;
+            /** Value */
+            value: string;
+        };
+        /**
+         * FactEvidence
+         * @description Where a fact was said, to the second where it was heard.
+         */
+        FactEvidence: {
+            /** Conversation Id */
+            conversation_id?: string | null;
+            /** End S */
+            end_s?: number | null;
+            /** Message Id */
+            message_id?: string | null;
+            /** Quote */
+            quote: string;
+            /**
+             * Said At
+             * Format: date-time
+             */
+            said_at: string;
+            /** Said By */
+            said_by: string;
+            /** Segment Ids */
+            segment_ids?: string[];
+            /**
+             * Source
+             * @enum {string}
+             */
+            source: "transcript" | "conversation";
+            /** Start S */
+            start_s?: number | null;
+            /** Transcript Id */
+            transcript_id?: string | null;
+        };
+        /**
          * FieldError
          * @description One value that was refused.
          */
@@ -2112,6 +2643,21 @@ export interface components {
             /** Running */
             running: number;
         };
+        /**
+         * Graph
+         * @description The memory map: newest first, as many nodes as were asked for.
+         */
+        Graph: {
+            /** Edges */
+            edges: components["schemas"]["Edge"][];
+            /** Nodes */
+            nodes: components["schemas"]["Node"][];
+            /**
+             * Truncated
+             * @default false
+             */
+            truncated: boolean;
+        };
         /** HitMetadata */
         HitMetadata: {
             /**
@@ -2119,6 +2665,10 @@ export interface components {
              * Format: date-time
              */
             created_at: string;
+            /** Document Id */
+            document_id?: string | null;
+            /** End Offset */
+            end_offset?: number | null;
             /** End S */
             end_s?: number | null;
             /** Memory Id */
@@ -2127,6 +2677,10 @@ export interface components {
             memory_type: string;
             /** Occurred At */
             occurred_at?: string | null;
+            /** Offset */
+            offset?: number | null;
+            /** Page */
+            page?: number | null;
             /** Segment Id */
             segment_id?: string | null;
             /** Similarity */
@@ -2220,6 +2774,56 @@ export interface components {
             /** Why */
             why?: string | null;
         };
+        /** ImportResult */
+        ImportResult: {
+            /**
+             * Audio Skipped
+             * @default 0
+             */
+            audio_skipped: number;
+            files: components["schemas"]["Imported"];
+            /** Job Id */
+            job_id?: string | null;
+            /** Parts */
+            parts: {
+                [key: string]: components["schemas"]["Imported"];
+            };
+        };
+        /**
+         * Imported
+         * @description What became of the records of one part. All but `imported` changed nothing.
+         */
+        Imported: {
+            /**
+             * Different
+             * @default 0
+             */
+            different: number;
+            /**
+             * Imported
+             * @default 0
+             */
+            imported: number;
+            /**
+             * Orphaned
+             * @default 0
+             */
+            orphaned: number;
+            /**
+             * Present
+             * @default 0
+             */
+            present: number;
+        };
+        /** IndexState */
+        IndexState: {
+            /** Chunks */
+            chunks: number;
+            /** Indexed */
+            indexed: number;
+            /** Stale */
+            stale: number;
+        };
         /**
          * Job
          * @description A task as its owner sees it.
@@ -2252,6 +2856,21 @@ export interface components {
              * @enum {string}
              */
             state: "queued" | "running" | "preempting" | "succeeded" | "failed" | "dead" | "cancelled";
+        };
+        /**
+         * Likeness
+         * @description Two memories that say the same, or facts that cannot both hold.
+         */
+        Likeness: {
+            /** Memory Ids */
+            memory_ids: [
+                string,
+                string
+            ];
+            /** Reason */
+            reason: string;
+            /** Similarity */
+            similarity?: number | null;
         };
         /**
          * Logprob
@@ -2431,6 +3050,18 @@ export interface components {
             /** Title */
             title?: string | null;
         };
+        /** Node */
+        Node: {
+            /** Id */
+            id: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "person" | "recording" | "fact" | "note" | "tag";
+            /** Label */
+            label: string;
+        };
         /**
          * Notice
          * @description Something that did not stop the work but that a reader should know.
@@ -2440,6 +3071,19 @@ export interface components {
             code: string;
             /** Detail */
             detail: string;
+        };
+        /**
+         * Orphan
+         * @description Something whose owner is gone.
+         */
+        Orphan: {
+            /** Id */
+            id: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "fact_without_source" | "evidence_without_source" | "chunk_without_memory" | "dangling_successor";
         };
         /** Page[AccessToken] */
         Page_AccessToken_: {
@@ -2465,10 +3109,34 @@ export interface components {
             /** Next Cursor */
             next_cursor?: string | null;
         };
+        /** Page[Document] */
+        Page_Document_: {
+            /** Data */
+            data: components["schemas"]["Document"][];
+            /**
+             * Has More
+             * @default false
+             */
+            has_more: boolean;
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
         /** Page[EnrolledSpeaker] */
         Page_EnrolledSpeaker_: {
             /** Data */
             data: components["schemas"]["EnrolledSpeaker"][];
+            /**
+             * Has More
+             * @default false
+             */
+            has_more: boolean;
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
+        /** Page[Fact] */
+        Page_Fact_: {
+            /** Data */
+            data: components["schemas"]["Fact"][];
             /**
              * Has More
              * @default false
@@ -2665,6 +3333,54 @@ export interface components {
             title: string;
             /** Transcript Id */
             transcript_id: string;
+        };
+        /**
+         * Repair
+         * @description What was put right; nothing that anybody said was removed.
+         */
+        Repair: {
+            /** Done */
+            done: {
+                [key: string]: number;
+            };
+        };
+        /** Retention */
+        Retention: {
+            last_run?: components["schemas"]["RetentionRun"] | null;
+            rules: components["schemas"]["RetentionRules"];
+        };
+        /**
+         * RetentionRules
+         * @description Days after which things are deleted, counted from when they were made; null keeps them.
+         */
+        RetentionRules: {
+            /** Conversations Days */
+            conversations_days?: number | null;
+            /** Documents Days */
+            documents_days?: number | null;
+            /** Transcripts Days */
+            transcripts_days?: number | null;
+        };
+        /**
+         * RetentionRun
+         * @description One pass: what it deleted, and what was still there when it looked again.
+         */
+        RetentionRun: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Remaining */
+            remaining: {
+                [key: string]: number;
+            };
+            /** Removed */
+            removed: {
+                [key: string]: number;
+            };
+            /** Verified */
+            verified: boolean;
         };
         /**
          * Revert
@@ -5194,6 +5910,670 @@ export interface operations {
             };
         };
     };
+    look_through_rag_audit_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Audit"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    repair_rag_audit_repair_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Repair"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    page_rag_documents_get: {
+        parameters: {
+            query?: {
+                limit?: number;
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Document_"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    upload_rag_documents_post: {
+        parameters: {
+            query?: {
+                wait_s?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "multipart/form-data": {
+                    /** Format: binary */
+                    file: string;
+                    /** Format: date-time */
+                    occurred_at?: string;
+                    /** @description Separated by commas. */
+                    tags?: string;
+                    title?: string;
+                };
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Document"] | components["schemas"]["DocumentAccepted"];
+                };
+            };
+            /** @description Safe on disk; follow Location for its progress. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DocumentAccepted"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    document_rag_documents__document_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                document_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Document"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_rag_documents__document_id__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                document_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    file_rag_documents__document_id__file_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                document_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": string;
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    export_rag_export_get: {
+        parameters: {
+            query?: {
+                audio?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/zip": string;
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    facts_rag_facts_get: {
+        parameters: {
+            query?: {
+                limit?: number;
+                cursor?: string | null;
+                state?: ("active" | "pending" | "quarantined" | "rejected" | "superseded") | null;
+                subject?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Fact_"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    fact_rag_facts__memory_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                memory_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fact"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    accept_rag_facts__memory_id__accept_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                memory_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fact"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    reject_rag_facts__memory_id__reject_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                memory_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fact"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    release_rag_facts__memory_id__release_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                memory_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fact"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    undo_rag_facts__memory_id__undo_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                memory_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fact"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    memory_map_rag_graph_get: {
+        parameters: {
+            query?: {
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Graph"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    take_back_rag_import_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "multipart/form-data": {
+                    /** Format: binary */
+                    file: string;
+                };
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ImportResult"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     memories_rag_memories_get: {
         parameters: {
             query?: {
@@ -5421,6 +6801,86 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Job"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    retention_rag_retention_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Retention"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    put_retention_rag_retention_put: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RetentionRules"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Retention"];
                 };
             };
             /** @description What is wrong with the request, as application/problem+json. */

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from services.rag import repository
+from services.rag import decisions, repository
 from services.rag.routes import Cursor, Limit, TheLibrary, TheReading
 from services.rag.service import REBUILD
 from shared.auth.dependencies import ForUser, FromService
@@ -60,7 +60,7 @@ async def edit(
 
 @router.delete("/memory/{memory_id}", status_code=204)
 async def forget(memory_id: str, user: ForUser, library: TheLibrary, expected: IfMatch) -> None:
-    await library.run(user.user_id, lambda vault: repository.delete_memory(vault, memory_id, expected))
+    await library.run(user.user_id, lambda vault: decisions.forget(vault, memory_id, expected))
 
 
 @router.post("/search")
