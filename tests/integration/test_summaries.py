@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from services.gemma.engines import Capabilities
-from services.gemma.summaries import AT_WORK, SUMMARISE, Summaries
+from services.gemma.summaries import AT_WORK, FAILED, SUMMARISE, Summaries
 from services.rag import summaries as kept
 from services.rag import transcripts
 from services.rag.engines.onnx_minilm import OnnxMiniLM
@@ -210,6 +210,17 @@ async def test_meanwhile_it_is_there_in_the_recordings_words(house: House) -> No
     await house.queue.work(house.summaries)
     made = await waiting
     assert isinstance(made, Summary) and made.mode == "model"
+
+
+async def test_a_job_that_fails_leaves_the_recordings_words_and_says_so(house: House) -> None:
+    name = await house.recorded()
+    waiting = asyncio.create_task(house.make(name, mode="model", wait_s=60))
+    while not house.queue.tasks:
+        await asyncio.sleep(0.01)
+    house.queue.states = dict.fromkeys(house.queue.tasks, "dead")
+    made = await waiting
+    assert isinstance(made, Summary) and made.key_points and made.notice == f"{FAILED} The job is dead."
+    assert (await house.summaries.get(ANNA, name)).notice == made.notice
 
 
 async def test_without_a_model_it_says_why(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
