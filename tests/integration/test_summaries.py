@@ -8,7 +8,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fastapi import Response
 
+from services.gemma import routes
 from services.gemma.engines import Capabilities
 from services.gemma.summaries import AT_WORK, FAILED, SUMMARISE, Summaries
 from services.rag import summaries as kept
@@ -237,3 +239,13 @@ async def test_without_a_model_it_says_why(house: House, monkeypatch: pytest.Mon
     monkeypatch.setattr(house.model, "write", lost)
     made = await house.worded(name)
     assert made.notice == "The model is gone." and made.key_points
+
+
+async def test_the_route_says_where_the_job_is(house: House) -> None:
+    name, answer = await house.recorded(), Response()
+    made = await routes.summarise(name, ANNA, house.summaries, answer, SummaryRequest(mode="model"), 0)
+    assert isinstance(made, SummaryAccepted)
+    assert (answer.status_code, answer.headers["location"]) == (202, f"/jobs/{made.job_id}")
+    at_once = Response()
+    assert isinstance(await routes.summarise(name, ANNA, house.summaries, at_once, None, 0), Summary)
+    assert at_once.status_code == 200 and "location" not in at_once.headers
