@@ -23,7 +23,7 @@ class Vaulted:
 
     def __init__(self, library: Library) -> None:
         self.library = library
-        self.embeds = True
+        self.embeds = self.reads = True
 
     async def search(self, user: Principal, request: SearchRequest) -> list[SearchHit]:
         return await self.library.search(user.user_id, request)
@@ -34,6 +34,8 @@ class Vaulted:
         return await self.library.similarities(texts, others)
 
     async def transcript(self, user: Principal, transcript_id: str) -> Transcript:
+        if not self.reads:
+            raise UpstreamUnavailable
         return await self.library.run(user.user_id, lambda vault: transcripts.get(vault, transcript_id))
 
     async def create_conversation(self, user: Principal, title: str) -> Conversation:

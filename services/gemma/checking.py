@@ -91,12 +91,18 @@ class Checker:
         return heard
 
     async def source(self, user: Principal, hit: SearchHit) -> Transcript | None:
-        """The recording of a passage; None for what was written, and for what is gone since."""
+        """The recording of a passage; None for what was written, what is gone since, and what cannot be read now.
+
+        Then a citation has the times of its passage instead of those of its words.
+        """
         if hit.metadata.transcript_id is None:
             return None
         try:
             return await self._rag.transcript(user, hit.metadata.transcript_id)
         except NotFound:
+            return None
+        except ProductError as error:
+            log.warning("a citation goes without the seconds of its words", extra={"code": error.code})
             return None
 
 

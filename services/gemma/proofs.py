@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from services.gemma import verdicts
 from services.gemma.evidence import Quote
-from services.gemma.verdicts import Finding, Source, Unit
+from services.gemma.verdicts import Finding, Source, Text, Unit
 from shared.schemas.rag import Citation, Evidence, QuoteMatch, SearchHit
 
 MOST = 64
@@ -76,7 +76,8 @@ class Proof(Generic[Owner]):
 
     def near(self, claim: Claim) -> list[Unit]:
         """Those that a cosine could still speak for, the most alike first."""
-        scored = [(verdicts.overlap(claim.compared, unit), at) for at, unit in enumerate(self.units)]
+        said = Text(claim.compared)
+        scored = [(verdicts.overlap(said, unit), at) for at, unit in enumerate(self.units)]
         best = sorted(scored, key=lambda pair: (-pair[0], pair[1]))[:NEAR]
         return [self.units[at] for score, at in best if score > 0]
 

@@ -46,6 +46,7 @@ AIMS: dict[SummaryTemplate, str] = {
     "voice_note": "Say what the speaker wants to keep in mind.",
     "lecture": "Say what is explained, with its terms and numbers.",
 }
+FAILED = "The language model did not word it; these are the words of the recording."
 AT_WORK = "The language model is at work; until then these are the words of the recording."
 
 
@@ -82,8 +83,11 @@ class Summaries:
     ) -> Summary | SummaryAccepted:
         until = time.monotonic() + wait_s
         while time.monotonic() < until:
-            if (await self._coordinator.task(task_id)).state in ENDED:
-                return await self._rag.summary(user, transcript_id)
+            if (state := (await self._coordinator.task(task_id)).state) in ENDED:
+                made = await self._rag.summary(user, transcript_id)
+                if state == "succeeded" or made.notice != AT_WORK:
+                    return made
+                return await self._kept(user, made.model_copy(update={"notice": f"{FAILED} The job is {state}."}))
             await asyncio.sleep(LOOK_S)
         return SummaryAccepted(transcript_id=transcript_id, job_id=task_id)
 

@@ -179,9 +179,8 @@ def states(sentence: str) -> bool:
     return bool(said.values) or any(not term.light for term in said.terms)
 
 
-def overlap(sentence: str, unit: Unit) -> float:
+def overlap(said: Text, unit: Unit) -> float:
     """Share of its telling words that the unit holds."""
-    said = Text(sentence)
     return _share([other is not None for _, other in _paired(said.terms, unit.said.terms)], said)
 
 

@@ -132,6 +132,16 @@ async def test_without_cosines_words_and_numbers_decide(house: House) -> None:
     assert {each.method for each in answer.evidence[1:]} == {"words+numbers"}
 
 
+async def test_a_recording_that_cannot_be_read_now_costs_its_seconds_not_the_answer(house: House) -> None:
+    await house.rag.library.put_transcript(ANNA.user_id, recording())
+    house.rag.reads = False
+    house.model.words = "The chairs arrive on Tuesday."
+    answer, _ = await house.ask("How many chairs did we order for the hall?")
+    assert [each.verdict for each in answer.evidence] == ["supported", "contradicted"]
+    assert all(each.start_s == 20.0 and each.end_s is not None for each in answer.citations)
+    assert (await house.stored(answer.conversation_id))[-1].status == "complete"
+
+
 async def test_nothing_found_is_said_and_marks_nothing(house: House) -> None:
     answer, run = await house.ask("When does the plumber come?")
     assert "found nothing" in answer.response and answer.evidence == [] == answer.citations

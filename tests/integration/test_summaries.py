@@ -8,9 +8,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fastapi import Response
 
+from services.gemma import routes
 from services.gemma.engines import Capabilities
-from services.gemma.summaries import AT_WORK, SUMMARISE, Summaries
+from services.gemma.summaries import AT_WORK, FAILED, SUMMARISE, Summaries
 from services.rag import summaries as kept
 from services.rag import transcripts
 from services.rag.engines.onnx_minilm import OnnxMiniLM
@@ -212,6 +214,17 @@ async def test_meanwhile_it_is_there_in_the_recordings_words(house: House) -> No
     assert isinstance(made, Summary) and made.mode == "model"
 
 
+async def test_a_job_that_fails_leaves_the_recordings_words_and_says_so(house: House) -> None:
+    name = await house.recorded()
+    waiting = asyncio.create_task(house.make(name, mode="model", wait_s=60))
+    while not house.queue.tasks:
+        await asyncio.sleep(0.01)
+    house.queue.states = dict.fromkeys(house.queue.tasks, "dead")
+    made = await waiting
+    assert isinstance(made, Summary) and made.key_points and made.notice == f"{FAILED} The job is dead."
+    assert (await house.summaries.get(ANNA, name)).notice == made.notice
+
+
 async def test_without_a_model_it_says_why(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     name = await house.recorded()
     monkeypatch.setattr(house.model, "why_not", lambda: "There are no weights.")
@@ -226,3 +239,13 @@ async def test_without_a_model_it_says_why(house: House, monkeypatch: pytest.Mon
     monkeypatch.setattr(house.model, "write", lost)
     made = await house.worded(name)
     assert made.notice == "The model is gone." and made.key_points
+
+
+async def test_the_route_says_where_the_job_is(house: House) -> None:
+    name, answer = await house.recorded(), Response()
+    made = await routes.summarise(name, ANNA, house.summaries, answer, SummaryRequest(mode="model"), 0)
+    assert isinstance(made, SummaryAccepted)
+    assert (answer.status_code, answer.headers["location"]) == (202, f"/jobs/{made.job_id}")
+    at_once = Response()
+    assert isinstance(await routes.summarise(name, ANNA, house.summaries, at_once, None, 0), Summary)
+    assert at_once.status_code == 200 and "location" not in at_once.headers
