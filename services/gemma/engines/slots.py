@@ -85,7 +85,7 @@ class Slots:
     def _chosen(best: Slot, same: int, free: Sequence[Slot]) -> Slot:
         if not best.busy and same and same >= KEEP_SHARE * len(best.tokens):
             return best
-        others = [slot for slot in free if slot is not best] or list(free)
+        others = [slot for slot in free if not same or slot is not best] or list(free)
         return min(others, key=lambda slot: (bool(slot.tokens), slot.used))
 
 
