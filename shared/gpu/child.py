@@ -33,6 +33,7 @@ from pydantic_core import from_json, to_json
 
 from shared import logging as our_logging
 from shared.errors import ModelOutOfMemory, ProductError
+from shared.gpu.beside import Beside
 
 log = logging.getLogger(__name__)
 Calls = Mapping[str, Callable[..., Any]]
@@ -42,16 +43,6 @@ HEAD = struct.Struct("!II")
 SILENCE_S = 12.0
 """Without a pulse for so long the supervisor is frozen or gone: the memory must not outlive its lease."""
 _ENOUGH = ("out of memory", "cannot allocate", "bad_alloc")
-
-
-class Beside:
-    """What a call answers whose pieces come beside those of other calls: a thread of its own sends them.
-
-    `close` of the model must end such a stream, and stopping it waits for the piece in hand.
-    """
-
-    def __init__(self, pieces: Iterator[Any]) -> None:
-        self.pieces = pieces
 
 
 def frame(message: Mapping[str, Any], samples: bytes = b"") -> bytes:

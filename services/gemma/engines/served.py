@@ -10,7 +10,7 @@ from typing import Any
 
 from services.gemma.engines import BUILTIN, Capabilities, LanguageEngine, Sampling, Turn
 from shared import engines
-from shared.gpu.child import Beside
+from shared.gpu.beside import Beside
 from shared.gpu.supervisor import ModelChild
 
 ASK_S = 30.0

@@ -18,7 +18,9 @@ def heard(words: Words, text: str, size: int) -> str:
     return said + words.end()
 
 
-@given(st.text(alphabet="abAB é😀\n", max_size=60), st.integers(1, 9), st.lists(st.text("abé😀", min_size=1, max_size=4)))
+@given(
+    st.text(alphabet="abAB é😀\n", max_size=60), st.integers(1, 9), st.lists(st.text("abé😀", min_size=1, max_size=4))
+)
 def test_it_ends_where_the_first_stop_string_begins(text: str, size: int, stops: list[str]) -> None:
     """However the bytes are cut, it is what would be cut out of the whole text."""
     ends = [at for stop in stops if (at := text.find(stop)) >= 0]
