@@ -43,7 +43,7 @@ def test_a_conversation_goes_on_where_it_stands_even_when_two_alternate() -> Non
 def test_the_beginning_is_taken_from_one_that_is_being_written() -> None:
     slots = Slots(2, 1000)
     first = placed(slots, SYSTEM + [1] * 5)
-    first.slot.tokens = SYSTEM + [1, 1]
+    first.slot.tokens = [*SYSTEM, 1, 1]
     second = placed(slots, SYSTEM + [1] * 5)
     assert second.slot is not first.slot and second.copied_from is first.slot and second.same == 12
 
