@@ -78,7 +78,7 @@ class ModelLoader:
             if position is not None:
                 position(ahead)
             elif ahead:
-                told("waiting", f"{ahead} answers go first")
+                told("waiting", f"answers to be written first: {ahead}")
 
         async with self._queue.place(user, waits, unless=cancelled) as mine:
             if mine and not cancelled():

@@ -67,7 +67,6 @@ class Sampler:
         self._chain: Any = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
         for each in _samplers(weights, sampling):
             llama_cpp.llama_sampler_chain_add(self._chain, each)
-        self._marks = weights.marks() if self._grammar is not None else None
         self._one = (llama_cpp.llama_token_data * 1)()
 
     def next(self, context: Context, row: int) -> int:
@@ -95,7 +94,7 @@ class Sampler:
     def _followed(self, logits: NDArray[np.float32]) -> int:
         data = np.zeros(len(logits), dtype=_DATA)
         data["id"], data["logit"] = np.arange(len(logits), dtype=np.int32), logits
-        data["logit"][self._marks] = -np.inf  # as text they would pass for words of a string
+        data["logit"][self._weights.marks] = -np.inf  # as text they would pass for words of a string
         token = self._pick(data.copy())
         if self.follows(token):
             return token
