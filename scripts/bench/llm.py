@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The language engine beside llama-cpp-python: its Llama class for one request, its own server for eight at once.
 
-    python scripts/bench/llm.py [--rounds 5] [--tokens 48]
+    python scripts/bench/llm.py [--rounds 5] [--tokens 48] [one] [turns] [several] [server]
 
 Weights, threads, batch and prompts are the same on both sides, and the rounds alternate. Every request has a prompt of
 its own, so that nobody profits from what was read before, but for the turns of a conversation, where that is the
@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -22,7 +23,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
@@ -88,11 +89,21 @@ def bare(llama: Llama, prompt: list[int], tokens: int) -> Run:
     return Run(first, (written - 1) / (time.perf_counter() - began - first))
 
 
-def one_request(engine: LlamaCpp, llama: Llama, rounds: int, tokens: int) -> list[Figure]:
+def one_request(engine: LlamaCpp, settings: Settings, rounds: int, tokens: int) -> list[Figure]:
+    llama = Llama(
+        model_path=str(settings.models_dir / settings.llm_model),
+        n_ctx=settings.context_tokens,
+        n_batch=BATCH,
+        n_threads=engine.threads[0],
+        n_threads_batch=engine.threads[1],
+        n_gpu_layers=settings.gpu_layers,
+        verbose=False,
+    )
     rows = []
     for _ in range(rounds + 1):
         turns = question(12)
         rows.append((single(engine.write(turns, greedy(tokens))), bare(llama, engine._prompt(turns), tokens)))
+    llama.close()
     del rows[0]  # the first round warms both
     speed = ratio([ours.per_s for ours, _ in rows], [theirs.per_s for _, theirs in rows])
     first = ratio([theirs.first_s for _, theirs in rows], [ours.first_s for ours, _ in rows])
@@ -171,11 +182,19 @@ async def theirs_at_once(client: httpx.AsyncClient, asked: list[list[Turn]], tok
     return Run(max(first for first, _ in found), sum(written for _, written in found) / (time.perf_counter() - began))
 
 
+def free_port() -> int:
+    """Below those that the system hands out, for the peer needs a while until it listens."""
+    for _ in range(100):
+        port = random.randrange(20_000, 30_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise RuntimeError("no port is free")
+
+
 @asynccontextmanager
 async def peer(settings: Settings, threads: tuple[int, int]) -> AsyncIterator[httpx.AsyncClient]:
     """llama-cpp-python's own server, told not to cut an answer short when the next request comes."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     command = [
         sys.executable, "-m", "llama_cpp.server", "--model", str(settings.models_dir / settings.llm_model),
         "--n_ctx", str(settings.context_tokens), "--n_batch", str(BATCH), "--n_threads", str(threads[0]),
@@ -223,30 +242,30 @@ async def at_once(settings: Settings, threads: tuple[int, int], rounds: int, tok
     ]
 
 
+PARTS = ("one", "turns", "several", "server")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--tokens", type=int, default=48)
+    parser.add_argument("parts", nargs="*", default=PARTS, help=f"of {', '.join(PARTS)}; all of them by default")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(data_dir=Path(folder), parallel=AT_ONCE)
         engine = LlamaCpp(settings)
-        threads = engine.threads
-        llama = Llama(
-            model_path=str(settings.models_dir / settings.llm_model),
-            n_ctx=settings.context_tokens,
-            n_batch=BATCH,
-            n_threads=threads[0],
-            n_threads_batch=threads[1],
-            n_gpu_layers=settings.gpu_layers,
-            verbose=False,
-        )
-        figures = one_request(engine, llama, args.rounds, args.tokens)
-        llama.close()
-        figures += second_turn(engine, args.rounds) + several(engine, args.rounds, args.tokens)
+        figures = []
+        if "one" in args.parts:
+            figures += one_request(engine, settings, args.rounds, args.tokens)
+        if "turns" in args.parts:
+            figures += second_turn(engine, args.rounds)
+        if "several" in args.parts:
+            figures += several(engine, args.rounds, args.tokens)
         engine.close()
-        figures += asyncio.run(at_once(settings, threads, args.rounds, args.tokens))
-    tell([*figures, Figure("threads measured, for writing and for reading", f"{threads[0]} and {threads[1]}")])
+        if "server" in args.parts:
+            figures += asyncio.run(at_once(settings, engine.threads, args.rounds, args.tokens))
+    measured = " and ".join(map(str, engine.threads))
+    tell([*figures, Figure("threads measured, for writing and for reading", measured)])
 
 
 if __name__ == "__main__":
