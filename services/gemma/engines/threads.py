@@ -16,12 +16,10 @@ from pathlib import Path
 from services.gemma.engines.llama_context import Context
 
 ROUNDS = 3
-PROMPT, TOKENS = 64, 6
-"""Read and written per candidate and round."""
+PROMPT, TOKENS = 32, 4
+"""Read and written per candidate and round; few, because somebody waits for the model meanwhile."""
 MOST_S = 3.0
 """Seconds after which nothing more is measured. Who has not tried all by then learns nothing from it."""
-UNMEASURED = (1, 2)
-"""For writing and for reading prompts, while the machine is too busy to measure."""
 GAIN = 1.1
 """More threads must be so much faster to be chosen: the cores are wanted by others too."""
 FILE = "llm-threads.json"
@@ -41,6 +39,11 @@ def chosen(times: Sequence[tuple[int, float]]) -> int:
     return best
 
 
+def guessed(cores: int) -> tuple[int, int]:
+    """For writing and for reading prompts, where the machine is too busy or the model too large to measure."""
+    return max(1, cores // 2), cores
+
+
 def settle(context: Context, weights: Path, data_dir: Path, threads: int, threads_batch: int) -> tuple[int, int]:
     """Threads for writing and for reading prompts; a number of the settings that is not 0 stays. Empties the cells."""
     found = (threads, threads_batch)
@@ -48,7 +51,7 @@ def settle(context: Context, weights: Path, data_dir: Path, threads: int, thread
         known = _known(data_dir / FILE).get(_key(weights))
         if known is None and (known := _measured(context)) is not None:
             _keep(data_dir / FILE, _key(weights), known)
-        known = known or UNMEASURED
+        known = known or guessed(len(os.sched_getaffinity(0)))
         found = (threads or known[0], threads_batch or known[1])
     context.set_threads(*found)
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -268,14 +269,15 @@ def test_threads_are_measured_once(models_dir: Path, tmp_path: Path, monkeypatch
     assert threads.settle(engine._context, path, tmp_path, 0, 0) == (5, 6)
     (tmp_path / threads.FILE).write_text("[broken")
     monkeypatch.setattr(threads, "MOST_S", 0.0)
-    assert threads.settle(engine._context, path, tmp_path, 0, 0) == threads.UNMEASURED
+    assert threads.settle(engine._context, path, tmp_path, 0, 0) == threads.guessed(len(os.sched_getaffinity(0)))
     assert (tmp_path / threads.FILE).read_text() == "[broken"
     engine._context.close()
 
 
 def test_more_threads_must_be_worth_it() -> None:
-    from services.gemma.engines.threads import candidates, chosen
+    from services.gemma.engines.threads import candidates, chosen, guessed
 
     assert chosen([(1, 1.0), (2, 0.95), (4, 0.5), (8, 0.48)]) == 4
     assert chosen([(1, 1.0), (2, 3.0)]) == 1
+    assert guessed(1) == (1, 1) and guessed(2) == (1, 2)
     assert candidates(1) == [1] and candidates(6) == [1, 2, 4, 6] and candidates(128)[-1] == 64
