@@ -1,4 +1,4 @@
-"""The one language model: written with by one answer at a time, taken away and given back in the middle of one."""
+"""The one language model: written with by several answers at once, taken away and given back in the middle of them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from functools import partial
 
 from services.gemma.engines import BUILTIN, LanguageEngine, Piece, Ruler, Sampling, Turn
 from services.gemma.engines.served import Rulers
+from services.gemma.queue import Queue
 from services.gemma.settings import Settings
 from shared import engines
 from shared.errors import ModelLost, ModelNotReady
@@ -28,6 +29,7 @@ Compose = Callable[[Ruler], Sequence[Turn]]
 """Makes the prompt, in a thread."""
 Told = Callable[[str, str], None]
 """Takes a stage (`waiting`, `paused`, `writing`) and a sentence about it."""
+Position = Callable[[int], None]
 
 
 class ModelLoader:
@@ -39,13 +41,12 @@ class ModelLoader:
         self._kind: type[LanguageEngine] = engines.load("language", BUILTIN, settings.engine)
         self._looked = -LOOK_AGAIN_S
         self._reason: str | None = None
-        self._turn = asyncio.Lock()
-        self._ahead = 0
+        self._queue = Queue(settings.parallel, settings.queue_length)
 
     @property
     def ahead(self) -> int:
-        """Answers that are being written or wait for it."""
-        return self._ahead
+        """Answers that a new one would have to wait for; 0 where it could begin at once."""
+        return self._queue.ahead
 
     def why_not(self) -> str | None:
         """Why there is no model, for a reader; None where there is one or it can be loaded."""
@@ -56,22 +57,34 @@ class ModelLoader:
         return self._reason
 
     async def write(
-        self, compose: Compose, sampling: Sampling, cancelled: Callable[[], bool], told: Told
+        self,
+        compose: Compose,
+        sampling: Sampling,
+        cancelled: Callable[[], bool],
+        told: Told,
+        *,
+        user: str = "",
+        position: Position | None = None,
     ) -> AsyncGenerator[Piece, None]:
-        """Pieces as they come, until `cancelled()`. One caller at a time, in order.
+        """Pieces as they come, until `cancelled()`. So many callers at once as the settings say, the others in turns.
 
-        Where others get the memory meanwhile it waits and goes on after the last token. Raises ModelNotReady where
-        there is no model or it fails, and what the engine raises for the prompt.
+        `user`: whose turn it is, for turns go round by user. `position` hears how many answers go first, whenever that
+        changes; without it `told` does. Where others get the memory meanwhile it waits and goes on after the last
+        token. Raises Busy where too many wait, ModelNotReady where there is no model or it fails, and what the engine
+        raises for the prompt.
         """
-        self._ahead += 1
-        try:
-            async with self._turn:
-                if not cancelled():
-                    async with aclosing(self._write(compose, sampling, cancelled, told)) as pieces:
-                        async for piece in pieces:
-                            yield piece
-        finally:
-            self._ahead -= 1
+
+        def waits(ahead: int) -> None:
+            if position is not None:
+                position(ahead)
+            elif ahead:
+                told("waiting", f"answers to be written first: {ahead}")
+
+        async with self._queue.place(user, waits, unless=cancelled) as mine:
+            if mine and not cancelled():
+                async with aclosing(self._write(compose, sampling, cancelled, told)) as pieces:
+                    async for piece in pieces:
+                        yield piece
 
     async def _write(
         self, compose: Compose, sampling: Sampling, cancelled: Callable[[], bool], told: Told
@@ -106,7 +119,8 @@ class ModelLoader:
         async with aclosing(asked) as pieces:
             async for piece in pieces:
                 answer.so_far, answer.written = answer.so_far + piece["text"], before + piece["written"]
-                yield Piece(piece["text"], answer.written)
+                answer.ended = piece["finish"] is not None
+                yield Piece(piece["text"], answer.written, piece["finish"])
                 if self._holder.must_yield:
                     return
         answer.ended = True
@@ -145,4 +159,5 @@ def budget_bytes(settings: Settings) -> int:
     """What the model is taken to need until it is measured: its file, its context and its runtime."""
     path = settings.models_dir / settings.llm_model
     weights = path.stat().st_size if path.is_file() else 0
-    return int(weights * 1.2) + settings.context_tokens * 64 * 1024 + 256 * 1024**2
+    cells = settings.cache_tokens or settings.context_tokens * settings.parallel
+    return int(weights * 1.2) + cells * 64 * 1024 + 256 * 1024**2

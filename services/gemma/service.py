@@ -166,21 +166,25 @@ class Chat:
             await self._store(run, "streaming")
         try:
             await self._speak(run, history)
-        except (ModelNotReady, TooLarge) as error:
+        except (Busy, TooLarge) as error:  # ModelNotReady is a kind of Busy
             if not run.draft.text:
                 raise
             run.draft.notice = error.detail
 
     async def _speak(self, run: Run, history: Sequence[Message]) -> None:
-        if self.model.ahead:
-            run.say("status", {"stage": "waiting", "ahead": self.model.ahead})
         speech = Speech(run, history, self._settings)
         sampling = Sampling(max_tokens=run.request.max_tokens, temperature=run.request.temperature)
 
         def told(stage: str, why: str) -> None:
             run.say("status", {"stage": stage, "detail": why})
 
-        async with aclosing(self.model.write(speech.compose, sampling, lambda: run.cancelled, told)) as pieces:
+        def waits(ahead: int) -> None:
+            run.say("status", {"stage": "waiting", "ahead": ahead})
+
+        written = self.model.write(
+            speech.compose, sampling, lambda: run.cancelled, told, user=run.user.user_id, position=waits
+        )
+        async with aclosing(written) as pieces:
             async for piece in pieces:
                 speech.hear(piece)
                 if speech.loops:

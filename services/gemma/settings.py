@@ -22,16 +22,22 @@ class Settings(ServiceSettings):
         validation_alias=AliasChoices("LLM_MODEL", "llm_model"),
     )
     """GGUF file below MODELS_DIR."""
-    template: Literal["auto", "chatml", "gemma"] = "auto"
-    """Chat template: chatml, gemma or auto (by the file's name). A template inside the file is never run."""
-    threads: int = Field(default=1, ge=1)
-    """CPU threads while writing; on few shared cores more are slower."""
-    threads_batch: int = Field(default=2, ge=1)
-    """CPU threads while reading the prompt."""
+    template: Literal["auto", "chatml", "qwen", "gemma", "llama3", "mistral", "phi"] = "auto"
+    """Chat template: chatml, qwen, gemma, llama3, mistral, phi or auto (by the file's name). One inside the file is
+    never run."""
+    threads: int = Field(default=0, ge=0, le=512)
+    """CPU threads while writing; on few shared cores more are slower. 0: measured once per machine and model."""
+    threads_batch: int = Field(default=0, ge=0, le=512)
+    """CPU threads while reading prompts and while writing several answers. 0: measured."""
     gpu_layers: int = Field(default=0, ge=-1)
     """Layers of the model on the GPU. -1: all."""
     context_tokens: int = Field(default=2048, ge=512)
-    """Length of the model's context, prompt and answer together."""
+    """Most tokens of one answer and its prompt together."""
+    parallel: int = Field(default=4, ge=1, le=64)
+    """Answers that are written at once."""
+    cache_tokens: int = Field(default=0, ge=0)
+    """Tokens that the model keeps in memory for all answers and past conversations together. 0: PARALLEL times
+    CONTEXT_TOKENS."""
     memory_tokens: int = Field(default=900, ge=0)
     """Most tokens of the prompt that memories may take."""
     idle_unload_s: float = Field(default=900, ge=-1)

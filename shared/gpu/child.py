@@ -2,9 +2,10 @@
 
     python -m shared.gpu.child <fd of a socket> <module:function>
 
-The function takes the settings and answers what can be called, by name. One call at a time; while it runs, another
-thread hears `stop` and the supervisor's pulse. Only JSON and bare samples cross the socket: what a model's file makes
-of this process must not reach into the supervisor, which has the secrets.
+The function takes the settings and answers what can be called, by name. One call at a time, but for streams that say
+they go beside the others (`Beside`); while it runs, another thread hears `stop` and the supervisor's pulse. Only JSON
+and bare samples cross the socket: what a model's file makes of this process must not reach into the supervisor, which
+has the secrets.
 
 A frame is two lengths (big endian, 4 bytes each), that many bytes of JSON, that many bytes of float32 samples.
 """
@@ -22,6 +23,7 @@ import struct
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
@@ -31,6 +33,7 @@ from pydantic_core import from_json, to_json
 
 from shared import logging as our_logging
 from shared.errors import ModelOutOfMemory, ProductError
+from shared.gpu.beside import Beside
 
 log = logging.getLogger(__name__)
 Calls = Mapping[str, Callable[..., Any]]
@@ -101,18 +104,33 @@ class Child:
             os._exit(0)
 
     def _answer(self, message: dict[str, Any], samples: bytes) -> None:
-        number = message["id"]
+        self._said(message["id"], lambda: self._done(message, samples))
+
+    def _said(self, number: int, done: Callable[[], Any]) -> None:
+        """What became of a call, to the supervisor."""
+        beside = False
         try:
-            self._line.send({"id": number, "value": self._done(message, samples)})
+            value = done()
+            beside = isinstance(value, Beside)
+            if beside:
+                self._go_beside(number, value.pieces)
+            else:
+                self._line.send({"id": number, "value": value})
         except ProductError as error:
-            self._line.send({"id": number, "error": error.code, "detail": error.detail})
+            told = [each.model_dump() for each in error.errors]
+            self._line.send({"id": number, "error": error.code, "detail": error.detail, "errors": told})
         except Exception as error:  # carried over to the supervisor's side
             full = isinstance(error, MemoryError) or any(word in str(error).lower() for word in _ENOUGH)
             code = ModelOutOfMemory.code if full else "failed"
             log.exception("the model failed", extra={"kind": type(error).__name__})
             self._line.send({"id": number, "error": code, "detail": None})
         finally:
-            self._stopped.discard(number)
+            if not beside:
+                self._stopped.discard(number)
+
+    def _go_beside(self, number: int, pieces: Iterator[Any]) -> None:
+        send = partial(self._said, number, partial(self._streamed, number, pieces))
+        threading.Thread(target=send, name=f"stream {number}", daemon=True).start()
 
     def _done(self, message: dict[str, Any], samples: bytes) -> Any:
         if message["do"] == "load":

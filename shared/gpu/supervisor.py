@@ -212,5 +212,6 @@ class ModelChild:
 def _value(answer: Mapping[str, Any]) -> Any:
     if "error" not in answer:
         return answer.get("value")
-    error = from_problem({"code": answer["error"], "detail": answer.get("detail")}, status=503)
+    told = {"code": answer["error"], "detail": answer.get("detail"), "errors": answer.get("errors")}
+    error = from_problem(told, status=503)
     raise error if answer["error"] != "failed" else ModelFailed

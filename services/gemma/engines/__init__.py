@@ -28,6 +28,14 @@ class Sampling:
     temperature: float = 0.2
     top_p: float = 0.95
     repeat_penalty: float = 1.1
+    top_k: int = 40
+    min_p: float = 0.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    schema: str | None = None
+    """A JSON schema as text, which the answer must follow."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,8 @@ class Piece:
     text: str
     written: int
     """Tokens of the answer so far."""
+    finish: str | None = None
+    """On the last piece why it is the last: `stop`, or `length` where the answer was cut."""
 
 
 class Ruler(Protocol):
@@ -58,7 +68,7 @@ class Ruler(Protocol):
 
 
 class LanguageEngine(Protocol):
-    """Blocking, one answer at a time, used by one thread."""
+    """Blocking. Many answers at once, each read by a thread of its own."""
 
     capabilities: Capabilities
 
@@ -74,9 +84,13 @@ class LanguageEngine(Protocol):
         ...
 
     def write(self, turns: Sequence[Turn], sampling: Sampling, so_far: str = "") -> Iterator[Piece]:
-        """The answer as it comes, after what there is of it; closing the iterator stops the model. Raises TooLarge."""
+        """The answer as it comes, after what there is of it; closing the iterator stops the model.
+
+        While the prompt waits or is read the pieces are empty. Raises TooLarge where the prompt does not fit, and
+        Invalid for a sampling that is out of bounds or a schema that cannot be followed.
+        """
         ...
 
     def close(self) -> None:
-        """Free the memory; it is not used again."""
+        """Free the memory; answers in the making end with ModelLost. It is not used again."""
         ...

@@ -26,8 +26,10 @@ class FakeLanguage:
     def write(self, turns: Sequence[Turn], sampling: Sampling, so_far: str = "") -> Iterator[Piece]:
         told = " ".join(turn.content for turn in turns).split()
         words = ["Told:", *told][len(so_far.split()) :]
+        finish = "stop" if len(words) <= sampling.max_tokens else "length"
         for written, word in enumerate(words[: sampling.max_tokens], start=1):
             yield Piece(f"{word} ", written)
+        yield Piece("", min(len(words), sampling.max_tokens), finish)
 
     def close(self) -> None:
         pass

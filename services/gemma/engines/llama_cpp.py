@@ -1,49 +1,60 @@
-"""GGUF models by llama-cpp-python.
-
-One object is kept, so a prompt that begins as the last one did is read only from where it differs. It is not
-thread-safe: one thread uses it. `OMP_WAIT_POLICY=passive` must stand in the environment before the import, which is
-the launcher's part: threads that spin make it ten times slower on shared cores.
-"""
+"""GGUF models by llama-cpp-python, many answers at once from one context."""
 
 from __future__ import annotations
 
-import codecs
 import importlib
 import importlib.util
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from services.gemma.engines import Capabilities, Piece, Sampling, Turn
+from services.gemma.engines.batching import Answer, Batcher, Counts
+from services.gemma.engines.stops import Words
 from services.gemma.engines.templates import template_for
 from services.gemma.settings import Settings
 from shared.errors import TooLarge
 
 BATCH = 256
-"""Tokens of the prompt read at once; between two batches the work can be stopped."""
+"""Most tokens of one step; between two steps answers come and go."""
+SLOTS_PER_ANSWER = 4
+"""Sequences of the context for each answer that is written at once: the others keep what conversations left."""
+MOST_SLOTS = 64
 
 
 class LlamaCpp:
-    """Raises whatever the package raises where the file cannot be loaded."""
+    """Raises ValueError where the file cannot be loaded, MemoryError where its context does not fit."""
 
     def __init__(self, settings: Settings) -> None:
-        from llama_cpp import Llama
+        from services.gemma.engines.llama_context import Context, Weights
+        from services.gemma.engines.threads import settle
 
         path = settings.models_dir / settings.llm_model
-        self._llama: Any = Llama(
-            model_path=str(path),
-            n_ctx=settings.context_tokens,
-            n_batch=BATCH,
-            n_threads=settings.threads,
-            n_threads_batch=settings.threads_batch,
-            n_gpu_layers=settings.gpu_layers,
-            logits_all=False,  # of every token they would take context times vocabulary
-            verbose=False,
-        )
+        self._weights = Weights(path, settings.gpu_layers)
+        length = min(settings.context_tokens, self._weights.trained_for)
+        slots = min(SLOTS_PER_ANSWER * settings.parallel, MOST_SLOTS)
+        try:
+            self._context = Context(
+                self._weights,
+                cells=max(settings.cache_tokens or length * settings.parallel, length),
+                sequences=slots,
+                batch=BATCH,
+                threads=settings.threads or 1,
+                threads_batch=settings.threads_batch or 1,
+            )
+        except MemoryError:
+            self._weights.close()
+            raise
+        self.threads = settle(self._context, path, settings.data_dir, settings.threads, settings.threads_batch)
         self._template = template_for(settings.template, settings.llm_model)
         self._stop = self._stop_tokens()
-        self.capabilities = Capabilities(path.stem, self._llama.n_ctx())
+        self._batcher = Batcher(self._context, self._weights, parallel=settings.parallel, slots=slots)
+        self.capabilities = Capabilities(path.stem, length)
+
+    @property
+    def counts(self) -> Counts:
+        """What was read, reused and written so far."""
+        return self._batcher.counts
 
     @staticmethod
     def missing(settings: Settings) -> str | None:
@@ -58,54 +69,30 @@ class LlamaCpp:
         return len(self._prompt(turns))
 
     def write(self, turns: Sequence[Turn], sampling: Sampling, so_far: str = "") -> Iterator[Piece]:
-        prompt = self._prompt(turns) + (self._tokens(so_far, False) if so_far else [])
+        from services.gemma.engines.llama_sampling import Sampler
+
+        written = self._weights.tokenize(so_far, special=False) if so_far else []
+        prompt = self._prompt(turns) + written
         room = self.capabilities.context_tokens - len(prompt)
         if room < 1:
             raise TooLarge(f"{len(prompt)} tokens do not fit in the {self.capabilities.context_tokens} of the model.")
-        try:
-            yield from self._read(prompt)
-            yield from self._written(prompt, sampling, min(sampling.max_tokens, room))
-        except RuntimeError:
-            self._llama.reset()  # what was read is in doubt
-            raise
-
-    def _read(self, prompt: list[int]) -> Iterator[Piece]:
-        """The prompt but its last batch, batch by batch; each ends with a sample that nobody wants."""
-        known = self._llama.input_ids[: self._llama.n_tokens].tolist()
-        same = next((at for at, (a, b) in enumerate(zip(known, prompt, strict=False)) if a != b), len(known))
-        for end in range(min(same, len(prompt)) + BATCH, len(prompt), BATCH):
-            next(self._llama.generate(prompt[:end], temp=0.0))
-            yield Piece("", 0)
-
-    def _written(self, prompt: list[int], sampling: Sampling, most: int) -> Iterator[Piece]:
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        tokens = self._llama.generate(
-            prompt, temp=sampling.temperature, top_p=sampling.top_p, repeat_penalty=sampling.repeat_penalty
-        )
-        written = 0
-        for token in tokens:
-            if token in self._stop:
-                break
-            written += 1
-            yield Piece(decoder.decode(self._llama.detokenize([token])), written)
-            if written >= most:
-                break
-        if rest := decoder.decode(b"", final=True):
-            yield Piece(rest, written)
+        sampler = Sampler(self._weights, sampling)
+        sampler.accept(written)
+        answer = Answer(prompt, sampler, Words(sampling.stop), min(sampling.max_tokens, room), self._stop)
+        return self._batcher.write(answer)
 
     def _prompt(self, turns: Sequence[Turn]) -> list[int]:
-        return [token for part in self._template.parts(turns) for token in self._tokens(part.text, part.ours)]
-
-    def _tokens(self, text: str, special: bool) -> list[int]:
-        found: list[int] = self._llama.tokenize(text.encode("utf-8"), add_bos=False, special=special)
-        return found
+        parts = self._template.parts(turns)
+        return [token for part in parts for token in self._weights.tokenize(part.text, special=part.ours)]
 
     def _stop_tokens(self) -> frozenset[int]:
-        named = [self._tokens(word, True) for word in self._template.stop]
-        return frozenset({self._llama.token_eos()} | {tokens[0] for tokens in named if len(tokens) == 1})
+        named = [self._weights.tokenize(word, special=True) for word in self._template.stop]
+        return frozenset(tokens[0] for tokens in named if len(tokens) == 1)
 
     def close(self) -> None:
-        self._llama.close()
+        self._batcher.close()
+        self._context.close()
+        self._weights.close()
 
 
 def _build_state(path: Path) -> str:

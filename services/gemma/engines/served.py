@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from services.gemma.engines import BUILTIN, Capabilities, LanguageEngine, Piece, Sampling, Turn
+from services.gemma.engines import BUILTIN, Capabilities, LanguageEngine, Sampling, Turn
 from shared import engines
+from shared.gpu.beside import Beside
 from shared.gpu.supervisor import ModelChild
 
 ASK_S = 30.0
@@ -20,8 +21,9 @@ def open_language(settings: Any) -> dict[str, Any]:
     settings.models_dir, settings.data_dir = Path(settings.models_dir), Path(settings.data_dir)
     engine: LanguageEngine = engines.load("language", BUILTIN, settings.engine)(settings)
 
-    def write(turns: list[dict[str, Any]], sampling: dict[str, Any], so_far: str) -> Iterator[Piece]:
-        return engine.write([Turn(**each) for each in turns], Sampling(**sampling), so_far)
+    def write(turns: list[dict[str, Any]], sampling: dict[str, Any], so_far: str) -> Beside:
+        asked = Sampling(**sampling | {"stop": tuple(sampling["stop"])})
+        return Beside(engine.write([Turn(**each) for each in turns], asked, so_far))
 
     def length(turns: list[dict[str, Any]]) -> int:
         return engine.length([Turn(**each) for each in turns])
