@@ -15,9 +15,19 @@ from services.gemma.model import ModelLoader
 from services.gemma.runs import Run, Runs
 from services.gemma.settings import Settings
 from services.gemma.speech import Speech
+from services.gemma.upstream import Upstream
 from shared.auth.principal import Principal
 from shared.clients.rag import RagClient
-from shared.errors import Busy, ModelNotReady, NotFound, ProductError, TooLarge, UpstreamUnavailable
+from shared.errors import (
+    Busy,
+    ContextExceeded,
+    EgressRefused,
+    ModelNotReady,
+    NotFound,
+    ProductError,
+    TooLarge,
+    UpstreamUnavailable,
+)
 from shared.schemas.gemma import ChatRequest, ChatResponse
 from shared.schemas.ids import new_id
 from shared.schemas.rag import Conversation, Message, SearchHit, SearchRequest
@@ -38,7 +48,7 @@ FEW_WORDS = 2
 class Chat:
     """Conversations of all users; a run belongs to the user who asked."""
 
-    def __init__(self, settings: Settings, rag: RagClient, model: ModelLoader) -> None:
+    def __init__(self, settings: Settings, rag: RagClient, model: ModelLoader | Upstream) -> None:
         self._settings, self._rag, self.model = settings, rag, model
         self._runs = Runs()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -157,7 +167,7 @@ class Chat:
             await self._store(run, "streaming")
         try:
             await self._speak(run, history)
-        except (ModelNotReady, TooLarge) as error:
+        except (ModelNotReady, TooLarge, ContextExceeded, EgressRefused) as error:
             if not run.draft.text:
                 raise
             run.draft.notice = error.detail

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from fastapi import FastAPI
 
 from services.rag.engines import BUILTIN, Embedder
-from services.rag.routes import conversations, edits, memories, transcripts
+from services.rag.routes import conversations, edits, embeddings, memories, transcripts
 from services.rag.service import REBUILD, Library
 from services.rag.settings import Settings
 from services.rag.vaults import Vaults
@@ -50,7 +50,7 @@ def create_app(
                 await stack.enter_async_context(_worker(settings, app))
             yield
 
-    routers = [memories.router, transcripts.router, edits.router, conversations.router]
+    routers = [memories.router, transcripts.router, edits.router, conversations.router, embeddings.router]
     return create_service(NAME, settings, routers=routers, lifespan=lifespan)
 
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from services.rag import edits, repository, revisions, search, transcripts
-from services.rag.engines import Embedder, Vectors
+from services.rag.engines import Capabilities, Embedder, Vectors
 from services.rag.passages import chunks_of, passages_of
 from services.rag.repository import Chunk
 from services.rag.settings import Settings
@@ -54,6 +54,14 @@ class Library:
         if not found:
             return np.zeros((0, self._embedder.capabilities.dimensions), dtype=np.float32)
         return np.concatenate(found)
+
+    async def lengths(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each, uncut."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._embedder.lengths, texts)
+
+    @property
+    def able(self) -> Capabilities:
+        return self._embedder.capabilities
 
     async def remember(self, user_id: str, new: NewMemory) -> Memory:
         """Durable when it returns."""

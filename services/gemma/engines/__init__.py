@@ -28,6 +28,14 @@ class Sampling:
     temperature: float = 0.2
     top_p: float = 0.95
     repeat_penalty: float = 1.1
+    top_k: int = 40
+    min_p: float = 0.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    schema: str | None = None
+    """A JSON schema, as text, that the answer must follow."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,16 @@ class Piece:
     text: str
     written: int
     """Tokens of the answer so far."""
+    finish: str | None = None
+    """On the last piece, where the engine knows it: `stop` or `length`."""
+    read: int | None = None
+    """On the last piece: tokens of the prompt, where the engine counts them better than its ruler."""
+
+
+class Open(tuple[Turn, ...]):
+    """Turns that hold nothing of any vault, so that they may leave the machine; all others may not."""
+
+    __slots__ = ()
 
 
 class Ruler(Protocol):

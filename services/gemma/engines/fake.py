@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -26,8 +27,15 @@ class FakeLanguage:
     def write(self, turns: Sequence[Turn], sampling: Sampling, so_far: str = "") -> Iterator[Piece]:
         told = " ".join(turn.content for turn in turns).split()
         words = ["Told:", *told][len(so_far.split()) :]
-        for written, word in enumerate(words[: sampling.max_tokens], start=1):
+        said = _until(sampling.stop, words)
+        for written, word in enumerate(said[: sampling.max_tokens], start=1):
             yield Piece(f"{word} ", written)
+        yield Piece("", min(len(said), sampling.max_tokens), "length" if len(said) > sampling.max_tokens else "stop")
 
     def close(self) -> None:
         pass
+
+
+def _until(stop: Sequence[str], words: Sequence[str]) -> list[str]:
+    """The words before the first that holds one of them."""
+    return list(itertools.takewhile(lambda word: not any(each in word for each in stop), words))
