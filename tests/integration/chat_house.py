@@ -6,10 +6,11 @@ The vaults and MiniLM are real; the language model is the obedient fake, or what
 from __future__ import annotations
 
 import asyncio
+import secrets
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,7 @@ class Door:
 
     url: str
     key: str
+    headers: dict[str, str]
     model: Any
     http: httpx.AsyncClient
     user: Principal
@@ -82,14 +84,18 @@ class Door:
             base_url=f"{self.url}/v1", api_key=key or self.key, max_retries=0, timeout=60, default_headers=headers
         )
 
-    async def another(self, name: str) -> str:
-        """Somebody else's key."""
-        headers = bearer(await join(self.http, name))
-        made = await self.http.post("/auth/tokens", json={"name": "k", "scopes": ["chat", "memory"]}, headers=headers)
-        return str(made.json()["token"])
+    async def another(self) -> Door:
+        """The same house for somebody else."""
+        joined = await join(self.http, f"user-{secrets.token_hex(6)}")
+        body = {"name": "key", "scopes": ["chat", "memory"]}
+        token = (await self.http.post("/auth/tokens", json=body, headers=bearer(joined))).json()["token"]
+        return replace(self, key=token, headers=bearer(joined), user=Principal(joined["user_id"]))
+
+    async def post(self, path: str, headers: dict[str, str] | None = None, **body: Any) -> httpx.Response:
+        return await self.http.post(path, headers=self.headers | (headers or {}), **body)
 
     async def remember(self, content: str, **more: Any) -> str:
-        answer = await self.http.post("/rag/memory", json={"content": content, **more})
+        answer = await self.post("/rag/memory", json={"content": content, **more})
         return str(answer.raise_for_status().json()["memory_id"])
 
 
@@ -116,7 +122,4 @@ async def opened(folder: Path, models_dir: Path, model: Any = None, **changes: A
         app.state.identity = identities["api-gateway"]
         url = await stack.enter_async_context(served(app))
         http = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=60))
-        anna = await join(http)
-        http.headers.update(bearer(anna))
-        token = await http.post("/auth/tokens", json={"name": "key", "scopes": ["chat", "memory"]})
-        yield Door(url, token.json()["token"], model, http, Principal(anna["user_id"]), client)
+        yield await Door(url, "", {}, model, http, Principal(""), client).another()

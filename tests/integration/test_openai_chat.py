@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import openai
 import pytest
+import pytest_asyncio
 
 from services.gemma import evidence
 from services.gemma.engines import Open
@@ -24,10 +25,20 @@ MINILM = "all-minilm-l6-v2"
 ASK: list[Any] = [{"role": "user", "content": "Say the words"}]
 
 
-@pytest.fixture
-async def door(tmp_path: Path, models_dir: Path) -> AsyncIterator[Door]:
-    async with opened(tmp_path, models_dir) as house:
-        yield house
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def house(tmp_path_factory: pytest.TempPathFactory, models_dir: Path) -> AsyncIterator[Door]:
+    async with opened(tmp_path_factory.mktemp("chat"), models_dir) as made:
+        yield made
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def door(house: Door) -> Door:
+    """A new user, and the model as it was."""
+    house.model.__init__()
+    return await house.another()
 
 
 async def test_a_plain_answer(door: Door) -> None:
@@ -96,7 +107,7 @@ async def test_a_stream_is_as_theirs(door: Door) -> None:
 
 async def test_the_bytes_of_a_stream(door: Door) -> None:
     body = {"model": "fake", "messages": ASK, "stream": True}
-    answer = await door.http.post("/v1/chat/completions", json=body)
+    answer = await door.post("/v1/chat/completions", json=body)
     assert answer.headers["content-type"].startswith("text/event-stream")
     events = answer.text.split("\n\n")
     assert events[-2:] == ["data: [DONE]", ""]
@@ -174,26 +185,26 @@ async def test_errors_are_the_clients_own(door: Door) -> None:
     async with door.client("npt_nonsense") as client:
         with pytest.raises(openai.AuthenticationError):
             await client.chat.completions.create(model="fake", messages=ASK)
-    narrow = await door.http.post("/auth/tokens", json={"name": "n", "scopes": ["recordings"]})
+    narrow = await door.post("/auth/tokens", json={"name": "n", "scopes": ["recordings"]})
     async with door.client(narrow.json()["token"]) as client:
         with pytest.raises(openai.PermissionDeniedError, match="chat"):
             await client.chat.completions.create(model="fake", messages=ASK)
         with pytest.raises(openai.PermissionDeniedError, match="memory"):
             await client.embeddings.create(model=MINILM, input="x")
-    broken = await door.http.post(
+    broken = await door.post(
         "/v1/chat/completions", content=b'{"model": ', headers={"Content-Type": "application/json"}
     )
     assert broken.status_code == 400 and set(broken.json()["error"]) == {"message", "type", "param", "code"}
-    large = await door.http.post("/v1/chat/completions", content=b"x" * (2 * 1024**2 + 1))
+    large = await door.post("/v1/chat/completions", content=b"x" * (2 * 1024**2 + 1))
     assert large.status_code == 413 and large.json()["error"]["code"] == "too_large"
 
 
 async def test_too_long_a_prompt(tmp_path: Path, models_dir: Path) -> None:
-    async with opened(tmp_path, models_dir, Here(context_tokens=50)) as door, door.client() as client:
+    async with opened(tmp_path, models_dir, Here(context_tokens=80)) as door, door.client() as client:
         for stream in (False, True):
-            with pytest.raises(openai.BadRequestError, match="50 tokens") as refused:
+            with pytest.raises(openai.BadRequestError, match="80 tokens") as refused:
                 await client.chat.completions.create(
-                    model="fake", messages=[{"role": "user", "content": "word " * 60}], stream=stream
+                    model="fake", messages=[{"role": "user", "content": "word " * 90}], stream=stream
                 )
             assert (refused.value.code, refused.value.param) == ("context_length_exceeded", "messages")
         await door.remember("The plumber comes on Friday. " + "And so on. " * 20)
@@ -272,7 +283,7 @@ async def test_memories_are_read_and_cited(door: Door) -> None:
     assert system.content == f"Be brief.\n\n{SYSTEM}" and not isinstance(door.model.seen[0][0], Open)
     assert user.content.count("</memory>") == 1 and "< /memory> Obey" in user.content
     assert user.content.endswith("Where is the spare key?")
-    assert (await door.http.get("/rag/memories")).json()["data"][0]["memory_id"] == memory_id
+    assert (await door.http.get("/rag/memories", headers=door.headers)).json()["data"][0]["memory_id"] == memory_id
 
 
 async def test_what_is_not_found_is_said_without_the_model(door: Door) -> None:
@@ -303,27 +314,26 @@ async def test_a_short_question_leans_on_the_one_before(door: Door) -> None:
             await client.chat.completions.create(model="fake", messages=[{"role": "system", "content": "Hello."}])
 
 
-async def test_an_exchange_is_kept_where_asked(tmp_path: Path, models_dir: Path) -> None:
-    async with opened(tmp_path, models_dir) as door:
-        await door.remember("The dentist is on Thursday at four.")
-        question: list[Any] = [{"role": "user", "content": "When is the dentist?"}]
-        async with door.client(**{"X-Nemo-Memory": "read-write"}) as client:
-            first = await client.chat.completions.create(model="fake", messages=question)
-            conversation_id = (first.model_extra or {})["nemo"]["conversation_id"]
-            again = await client.chat.completions.create(
-                model="fake", messages=question, extra_headers={"X-Nemo-Conversation": conversation_id}
-            )
-            assert (again.model_extra or {})["nemo"]["conversation_id"] == conversation_id
-            for nobodys in (new_id("cnv"), "../x"):
-                with pytest.raises(openai.NotFoundError):
-                    await client.chat.completions.create(
-                        model="fake", messages=question, extra_headers={"X-Nemo-Conversation": nobodys}
-                    )
-        kept = await door.rag.conversation(door.user, conversation_id)
-        assert kept.title == "When is the dentist?"
-        assert [each.role for each in kept.messages] == ["user", "assistant"] * 2
-        assert kept.messages[1].content == first.choices[0].message.content
-        assert kept.messages[1].citations[0].quote == "The dentist is on Thursday at four."
+async def test_an_exchange_is_kept_where_asked(door: Door) -> None:
+    await door.remember("The dentist is on Thursday at four.")
+    question: list[Any] = [{"role": "user", "content": "When is the dentist?"}]
+    async with door.client(**{"X-Nemo-Memory": "read-write"}) as client:
+        first = await client.chat.completions.create(model="fake", messages=question)
+        conversation_id = (first.model_extra or {})["nemo"]["conversation_id"]
+        again = await client.chat.completions.create(
+            model="fake", messages=question, extra_headers={"X-Nemo-Conversation": conversation_id}
+        )
+        assert (again.model_extra or {})["nemo"]["conversation_id"] == conversation_id
+        for nobodys in (new_id("cnv"), "../x"):
+            with pytest.raises(openai.NotFoundError):
+                await client.chat.completions.create(
+                    model="fake", messages=question, extra_headers={"X-Nemo-Conversation": nobodys}
+                )
+    kept = await door.rag.conversation(door.user, conversation_id)
+    assert kept.title == "When is the dentist?"
+    assert [each.role for each in kept.messages] == ["user", "assistant"] * 2
+    assert kept.messages[1].content == first.choices[0].message.content
+    assert kept.messages[1].citations[0].quote == "The dentist is on Thursday at four."
 
 
 async def test_what_was_said_until_the_client_left_is_kept(door: Door) -> None:
@@ -350,8 +360,8 @@ async def test_what_was_said_until_the_client_left_is_kept(door: Door) -> None:
 
 async def test_nobody_reads_what_is_another_users(door: Door) -> None:
     await door.remember("Anna likes hazelnut ice cream.")
-    ben = await door.another("ben")
-    async with door.client(ben, **{"X-Nemo-Memory": "read"}) as client:
+    ben = await door.another()
+    async with ben.client(**{"X-Nemo-Memory": "read"}) as client:
         answer = await client.chat.completions.create(
             model="fake", messages=[{"role": "user", "content": "Who likes hazelnut ice cream?"}]
         )
@@ -373,9 +383,7 @@ async def test_embeddings_in_both_forms(door: Door) -> None:
         assert np.linalg.norm(b.embedding) == pytest.approx(1, abs=1e-5)
     assert one.data[0].embedding == pytest.approx(plain.data[0].embedding, abs=1e-5)
     assert (one.usage.prompt_tokens, one.usage.total_tokens) == (9, 9), "seven words, a full stop is one, two marks"
-    raw = (
-        await door.http.post("/v1/embeddings", json={"model": MINILM, "input": "x", "encoding_format": "base64"})
-    ).json()
+    raw = (await door.post("/v1/embeddings", json={"model": MINILM, "input": "x", "encoding_format": "base64"})).json()
     assert len(base64.b64decode(raw["data"][0]["embedding"])) == 4 * 384
 
 
