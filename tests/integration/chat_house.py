@@ -20,7 +20,9 @@ from openai import AsyncOpenAI
 from services.gemma.completions import Completions
 from services.gemma.engines import Capabilities, Piece, Sampling, Turn
 from services.gemma.engines.fake import FakeLanguage
+from services.gemma.routes import chat as chats
 from services.gemma.routes import completions
+from services.gemma.service import Chat
 from services.gemma.settings import Settings
 from services.rag.app import create_app as rag_app
 from services.rag.engines.onnx_minilm import OnnxMiniLM
@@ -111,11 +113,10 @@ async def opened(folder: Path, models_dir: Path, model: Any = None, **changes: A
         settings = Settings(**({"data_dir": folder, "engine": "fake", "rag_url": rag_url} | changes))
         client = await stack.enter_async_context(RagClient(settings, identities["gemma"]))
         model = model or Here()
-        chat = create_service("gemma", settings, routers=[completions.router])
-        chat.state.door, chat.state.completions = (
-            ServiceDoor(identities["gemma"], None),
-            Completions(settings, client, model),
-        )
+        chat = create_service("gemma", settings, routers=[chats.router, completions.router])
+        chat.state.door, chat.state.rag = ServiceDoor(identities["gemma"], None), client
+        chat.state.chat, chat.state.completions = Chat(settings, client, model), Completions(settings, client, model)
+        stack.push_async_callback(chat.state.chat.stop)
         stack.push_async_callback(chat.state.completions.stop)
         urls = {"rag_url": rag_url, "gemma_url": await stack.enter_async_context(served(chat))}
         app = gateway(settings_for(folder, **urls))

@@ -294,9 +294,14 @@ async def test_what_is_not_found_is_said_without_the_model(door: Door) -> None:
         shaped = await client.chat.completions.create(
             model="fake", messages=ASK, response_format={"type": "json_object"}
         )
+        stream = await client.chat.completions.create(
+            model="fake", messages=ASK, response_format={"type": "json_object"}, stream=True
+        )
+        refusal = "".join([chunk.choices[0].delta.refusal or "" async for chunk in stream])
     assert answer.choices[0].message.content == said == evidence.NOTHING
     assert answer.usage is not None and answer.usage.total_tokens == 0
     assert (answer.model_extra or {})["nemo"]["citations"] == []
+    assert refusal == evidence.NOTHING
     assert (shaped.choices[0].message.content, shaped.choices[0].message.refusal) == (None, evidence.NOTHING)
     assert door.model.seen == []
 
@@ -329,6 +334,11 @@ async def test_an_exchange_is_kept_where_asked(door: Door) -> None:
                 await client.chat.completions.create(
                     model="fake", messages=question, extra_headers={"X-Nemo-Conversation": nobodys}
                 )
+    async with (await door.another()).client(**{"X-Nemo-Memory": "read-write"}) as client:
+        with pytest.raises(openai.NotFoundError):
+            await client.chat.completions.create(
+                model="fake", messages=question, extra_headers={"X-Nemo-Conversation": conversation_id}
+            )
     kept = await door.rag.conversation(door.user, conversation_id)
     assert kept.title == "When is the dentist?"
     assert [each.role for each in kept.messages] == ["user", "assistant"] * 2

@@ -17,6 +17,7 @@ from pydantic import SecretStr
 
 from services.gemma.egress import Gate, is_loopback, places
 from services.gemma.engines import Open, Piece, Sampling, Turn
+from services.gemma.engines.openai_server import OpenAiServer
 from services.gemma.settings import Settings
 from services.gemma.upstream import Upstream
 from shared.errors import (
@@ -28,7 +29,7 @@ from shared.errors import (
     ModelLost,
     ModelNotReady,
 )
-from tests.integration.chat_house import opened
+from tests.integration.chat_house import Door, opened
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 TURNS = [Turn("user", "Hello")]
@@ -85,10 +86,11 @@ async def test_an_answer_and_its_true_usage() -> None:
         seen.append((await request.json(), request.headers.get("Authorization")))
         return await says(*GOOD)(request)
 
+    assert OpenAiServer(settings("http://x/v1")).length([Turn("user", "Grüße"), Turn("assistant", "")]) == 4 + 3 + 4
     sampling = Sampling(max_tokens=9, seed=3, stop=("x",), schema='{"type": "array"}', top_p=0.5)
     async with server(handler) as url:
         pieces = await written(url + "/", sampling, gemma_openai_key=SecretStr("a key"))
-        await written(url, Sampling(schema='{"type":"object"}'))
+        await written(url, Sampling(max_tokens=4096, schema='{"type":"object"}'), context_tokens=512)
     assert [piece.text for piece in pieces] == ["Good ", "day", ""]
     assert pieces[-1] == Piece("", 7, "stop", 11)
     assert seen[0] == (
@@ -101,6 +103,7 @@ async def test_an_answer_and_its_true_usage() -> None:
         "Bearer a key",
     )  # fmt: skip
     assert seen[1][0]["response_format"] == {"type": "json_object"} and seen[1][1] is None
+    assert seen[1][0]["max_tokens"] == 512 - (4 + 2), "no more than there is room for"
 
 
 async def test_servers_that_do_not_count_and_end_at_length() -> None:
@@ -125,6 +128,7 @@ async def test_servers_that_do_not_count_and_end_at_length() -> None:
         (says("secret", status=500), ModelFailed, "answered 500"),
         (says('{"error": {"code": null}}', status=400), ModelFailed, "answered 400"),
         (says('{"error": {"code": "context_length_exceeded"}}', status=400), ContextExceeded, "longer"),
+        (says("x", headers=SSE | {"Content-Encoding": "gzip"}), ModelLost, "ended in the middle"),
         (says("", status=401), ModelNotReady, "GEMMA_OPENAI_KEY"),
         (says("", status=404), ModelNotReady, "GEMMA_OPENAI_MODEL"),
         (says("", status=204), ModelFailed, "204"),
@@ -325,5 +329,17 @@ async def test_the_rule_through_the_gateway(tmp_path: Path, models_dir: Path) ->
                 plain = await client.chat.completions.create(model="tiny", messages=question)
                 assert (await client.models.list()).data[0].id == "tiny"
             assert plain.choices[0].message.content == "Good day"
+            await chat_keeps_the_rule_too(door, seen)
             assert plain.usage is not None and (plain.usage.prompt_tokens, plain.usage.completion_tokens) == (11, 7)
-    assert len(seen) == 1 and "Quetzalcoatl" not in seen[0]
+    assert len(seen) == 2 and not any("Quetzalcoatl" in each for each in seen)
+
+
+async def chat_keeps_the_rule_too(door: Door, seen: list[str]) -> None:
+    """Quotations need no model; without any memory the model may be asked, but not about a kept conversation."""
+    quoted = (await door.post("/gemma/chat", json={"message": "What is the canary called?"})).json()
+    assert quoted["citations"] and "GEMMA_EGRESS=" in quoted["notice"] and len(seen) == 1
+    plain = {"message": "Hello there", "include_context": False}
+    first = (await door.post("/gemma/chat", json=plain)).json()
+    assert first["response"] == "Good day" and len(seen) == 2
+    again = await door.post("/gemma/chat", json=plain | {"conversation_id": first["conversation_id"]})
+    assert again.status_code == 403 and again.json()["code"] == "egress_refused"

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -47,7 +48,7 @@ class OpenAiServer:
         self._place = _place_of(settings.openai_url) if settings.openai_url else ("", 0)
         self._allowed = places(settings.egress)
         self._timeout_s = settings.openai_timeout_s
-        self._headers = {"Accept": "text/event-stream"}
+        self._headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
         if settings.gemma_openai_key is not None:
             self._headers["Authorization"] = f"Bearer {settings.gemma_openai_key.get_secret_value()}"
 
@@ -63,32 +64,40 @@ class OpenAiServer:
 
     async def write(self, turns: Sequence[Turn], sampling: Sampling, *, private: bool) -> AsyncGenerator[Piece]:
         """The last piece has the server's count. Raises EgressRefused, ContextExceeded, Busy or a ModelNotReady."""
+        room = self.capabilities.context_tokens - self.length(turns)
+        sampling = replace(sampling, max_tokens=max(1, min(sampling.max_tokens, room)))  # vLLM refuses more than fits
         gate = Gate(self._place, self._allowed, private)
-        timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_S, sock_read=self._timeout_s)
-        connector = aiohttp.TCPConnector(force_close=True, use_dns_cache=False, socket_factory=gate.socket)
-        asked = payload(self.capabilities.model, turns, sampling)
-        try:
-            async with (
-                aiohttp.ClientSession(
-                    connector=connector, trust_env=False, cookie_jar=aiohttp.DummyCookieJar()
-                ) as http,
-                http.post(
-                    self._url, json=asked, headers=self._headers, timeout=timeout, allow_redirects=False
-                ) as answer,
-            ):
+        with _in_our_words(gate):
+            async with self._asked(payload(self.capabilities.model, turns, sampling), gate) as answer:
                 if answer.status != 200:
                     raise await _error_of(answer, self.capabilities.model)
                 async with aclosing(_pieces(answer, sampling)) as pieces:
                     async for piece in pieces:
                         yield piece
-        except TimeoutError as error:
-            raise ModelNotReady(
-                "The language model's server takes too long; try again in a moment.", retry_after_s=10
-            ) from error
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            if gate.refused is not None:
-                raise gate.refusal() from error
-            raise _gone(error) from error
+
+    @asynccontextmanager
+    async def _asked(self, body: dict[str, Any], gate: Gate) -> AsyncIterator[aiohttp.ClientResponse]:
+        timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_S, sock_read=self._timeout_s)
+        connector = aiohttp.TCPConnector(force_close=True, use_dns_cache=False, socket_factory=gate.socket)
+        async with (
+            aiohttp.ClientSession(connector=connector, trust_env=False, auto_decompress=False) as http,
+            http.post(self._url, json=body, headers=self._headers, timeout=timeout, allow_redirects=False) as answer,
+        ):
+            yield answer
+
+
+@contextmanager
+def _in_our_words(gate: Gate) -> Iterator[None]:
+    try:
+        yield
+    except TimeoutError as error:
+        raise ModelNotReady(
+            "The language model's server takes too long; try again in a moment.", retry_after_s=10
+        ) from error
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        if gate.refused is not None:
+            raise gate.refusal() from error
+        raise _gone(error) from error
 
 
 def payload(model: str, turns: Sequence[Turn], sampling: Sampling) -> dict[str, Any]:
@@ -215,7 +224,7 @@ def _garbled() -> ModelFailed:
 
 
 def _gone(error: Exception) -> ModelNotReady:
-    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.InvalidURL):
+    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ClientConnectorCertificateError | aiohttp.InvalidURL):
         return ModelNotReady("The language model's server cannot be reached; see GEMMA_OPENAI_URL.", retry_after_s=5)
     return ModelLost("The language model's server broke off; try again in a moment.", retry_after_s=5)
 
