@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 from starlette.requests import Request
 
 Result = TypeVar("Result")
+GONE = 499
+"""Status of an answer to a client that has left: nobody reads it."""
 
 
 @asynccontextmanager

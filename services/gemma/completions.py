@@ -42,7 +42,9 @@ ALIASES = frozenset(
 )  # fmt: skip
 """Names that programs written for OpenAI send; they mean the one model that is here."""
 STOP_S = 5.0
+"""Time that answers have to come to an end when the service stops, in seconds."""
 SEEDS = 2**31
+"""Seeds that our sampler knows; others come down to one of them."""
 
 
 @dataclass
@@ -140,14 +142,16 @@ class Completions:
         return exchange
 
     async def _answer(self, exchange: Exchange) -> None:
+        failed: ProductError | None = ProductError()
         try:
             await self._write(exchange)
-            exchange.end()
+            failed = None
         except ProductError as error:
-            exchange.end(error)
+            failed = error
         except Exception as error:  # the reader must hear that it ended
             log.exception("a completion failed", extra={"kind": type(error).__name__})
-            exchange.end(ProductError())
+        finally:
+            exchange.end(failed)
 
     async def _write(self, exchange: Exchange) -> None:
         if exchange.memory != "off":
@@ -186,9 +190,13 @@ class Completions:
 
     async def _keep_answer(self, exchange: Exchange) -> None:
         assert exchange.conversation_id is not None
-        status = "cancelled" if exchange.cancelled else "complete"
+        citations = exchange.found.citations
         answer = _message(
-            "assistant", exchange.text, citations=exchange.found.citations, model=exchange.model, status=status
+            "assistant",
+            exchange.text,
+            citations=citations,
+            model=exchange.model if citations else None,
+            status="cancelled" if exchange.cancelled else "complete",
         )
         await self._rag.put_message(exchange.user, exchange.conversation_id, answer)
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from shared.auth.principal import Principal
 from shared.clients.edits import TranscriptEdits
-from shared.schemas.completions import EmbeddingList, EmbeddingRequest
 from shared.schemas.coordinator import Job
 from shared.schemas.edits import ChangeSpeakers
 from shared.schemas.rag import (
@@ -31,12 +30,6 @@ class RagClient(TranscriptEdits):
     async def search(self, user: Principal, request: SearchRequest) -> list[SearchHit]:
         body = request.model_dump(mode="json", by_alias=True)
         return [SearchHit.model_validate(each) for each in await self.json("POST", "/rag/search", user=user, body=body)]
-
-    async def vectors(self, request: EmbeddingRequest) -> EmbeddingList:
-        """Of anybody's texts; nothing is kept."""
-        body = request.model_dump(mode="json", exclude_none=True)
-        found = await self.json("POST", "/embedding/texts", user=None, body=body, deadline_s=300)
-        return EmbeddingList.model_validate(found)
 
     async def remember(self, user: Principal, new: NewMemory) -> Memory:
         found = await self.json("POST", "/rag/memory", user=user, body=new.model_dump(mode="json"))

@@ -47,7 +47,7 @@ class Here:
         self.engine.capabilities = Capabilities("fake", context_tokens)
         self.reason: str | None = None
         self.seen: list[tuple[Sequence[Turn], Sampling]] = []
-        self.pause_s, self.written, self.ended = 0.0, 0, asyncio.Event()
+        self.holds_at, self.written, self.ended = 0, 0, asyncio.Event()
         self.fails: Exception | None = None
 
     def why_not(self) -> str | None:
@@ -63,7 +63,8 @@ class Here:
                 break
             self.written = piece.written
             yield piece
-            await asyncio.sleep(self.pause_s)
+            while piece.written == self.holds_at and not cancelled():
+                await asyncio.sleep(0.01)
             if self.fails is not None:
                 raise self.fails
         self.ended.set()

@@ -13,7 +13,7 @@ from services.api_gateway.routes import Services
 from shared.auth.dependencies import CurrentUser
 from shared.clients import ServiceClient
 from shared.errors import ModelNotFound, ProductError
-from shared.lifecycle import unless_gone
+from shared.lifecycle import GONE, unless_gone
 from shared.schemas.completions import Completion, CompletionRequest, EmbeddingList, EmbeddingRequest, MemoryMode
 from shared.schemas.openai import (
     AudioForm,
@@ -55,8 +55,6 @@ def _form(kind: type[Wire]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
 
 
-GONE = 499
-"""Nobody reads this status: the client has left."""
 _STREAMED: dict[int | str, dict[str, Any]] = {
     200: {"description": "With `stream`: server-sent events of type CompletionChunk, then `data: [DONE]`."}
 }
@@ -81,10 +79,11 @@ async def completions(
     return await unless_gone(request, answering) or Response(status_code=GONE)
 
 
-@router.post("/embeddings")
-async def embeddings(texts: EmbeddingRequest, user: CurrentUser, services: Services) -> EmbeddingList:
+@router.post("/embeddings", response_model=EmbeddingList)
+async def embeddings(texts: EmbeddingRequest, request: Request, user: CurrentUser, services: Services) -> Response:
     """Vectors of length 1, nothing kept. A text longer than the model reads is refused, not cut."""
-    return await services.rag.vectors(texts)
+    body = texts.model_dump_json(exclude_unset=True).encode()
+    return await relay(services.rag, request, user, path="/embedding/texts", body=body)
 
 
 @router.post(

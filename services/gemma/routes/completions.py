@@ -15,7 +15,7 @@ from services.gemma.completions import Completions, Exchange
 from services.gemma.routes.chat import known_form
 from shared.auth.dependencies import ForUser, FromService
 from shared.errors import ProductError
-from shared.lifecycle import unless_gone
+from shared.lifecycle import GONE, unless_gone
 from shared.problems import openai_envelope
 from shared.schemas.completions import (
     AnswerMessage,
@@ -31,8 +31,6 @@ from shared.schemas.openai import Model
 
 log = logging.getLogger(__name__)
 PING_S = 15.0
-GONE = 499
-"""Nobody reads this status: the client has left."""
 router = APIRouter(prefix="/completing")
 
 
@@ -98,7 +96,7 @@ class _Told:
             usage=exchange.usage,
             nemo=exchange.nemo,
         )
-        absent = {"nemo"} if answer.nemo is None else set()
+        absent = {"nemo"} if answer.nemo is None else None
         return Response(answer.model_dump_json(exclude=absent), media_type="application/json")
 
     def stream(self, first: str, parts: AsyncIterator[str]) -> StreamingResponse:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 
 from services.rag.engines import Capabilities, Vectors
 from services.rag.routes import TheLibrary
@@ -29,16 +30,15 @@ async def models(request: Request, library: TheLibrary, caller: FromService) -> 
     return [Model(id=library.able.model, created=created)]
 
 
-@router.post("/texts")
-async def texts(asked: EmbeddingRequest, library: TheLibrary, caller: FromService) -> EmbeddingList:
+@router.post("/texts", response_model=EmbeddingList)
+async def texts(asked: EmbeddingRequest, library: TheLibrary, caller: FromService) -> Response:
     """In the order of the texts. Raises ModelNotFound, and Invalid where a text is longer than the model reads."""
     _check(asked, library.able)
     lengths = await library.lengths(asked.input)
     _check_lengths(lengths, library.able)
     vectors = await library.embed(asked.input)
-    data = await asyncio.to_thread(_shaped, vectors, asked.encoding_format == "base64")
-    usage = EmbeddingUsage(prompt_tokens=sum(lengths), total_tokens=sum(lengths))
-    return EmbeddingList(data=data, model=library.able.model, usage=usage)
+    shaped = partial(_shaped, vectors, asked.encoding_format == "base64", library.able.model, sum(lengths))
+    return Response(await asyncio.to_thread(shaped), media_type="application/json")  # it may be some megabytes
 
 
 def _check(asked: EmbeddingRequest, able: Capabilities) -> None:
@@ -57,8 +57,10 @@ def _check_lengths(lengths: Sequence[int], able: Capabilities) -> None:
             raise Invalid(detail, errors=[FieldError(pointer=f"/input/{at}", detail="too long")])
 
 
-def _shaped(vectors: Vectors, as_base64: bool) -> list[Embedding]:
-    return [Embedding(index=at, embedding=_one(row, as_base64)) for at, row in enumerate(vectors)]
+def _shaped(vectors: Vectors, as_base64: bool, model: str, tokens: int) -> str:
+    data = [Embedding(index=at, embedding=_one(row, as_base64)) for at, row in enumerate(vectors)]
+    usage = EmbeddingUsage(prompt_tokens=tokens, total_tokens=tokens)
+    return EmbeddingList(data=data, model=model, usage=usage).model_dump_json()
 
 
 def _one(vector: Vectors, as_base64: bool) -> list[float] | str:
