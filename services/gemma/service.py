@@ -167,7 +167,7 @@ class Chat:
             await self._store(run, "streaming")
         try:
             await self._speak(run, history)
-        except (ModelNotReady, TooLarge, ContextExceeded, EgressRefused) as error:
+        except (Busy, TooLarge, ContextExceeded, EgressRefused) as error:  # ModelNotReady is a kind of Busy
             if not run.draft.text:
                 raise
             run.draft.notice = error.detail

@@ -32,11 +32,18 @@ class Upstream:
         return self._reason
 
     async def write(
-        self, compose: Compose, sampling: Sampling, cancelled: Callable[[], bool], told: Told
+        self,
+        compose: Compose,
+        sampling: Sampling,
+        cancelled: Callable[[], bool],
+        told: Told,
+        *,
+        user: str = "",
+        position: Callable[[int], None] | None = None,
     ) -> AsyncGenerator[Piece, None]:
         """Pieces as they come, until `cancelled()`. Turns that are not `Open` go only where memories may.
 
-        Raises ModelNotReady, and what `compose` and the engine raise.
+        There are no turns to wait for, so `told`, `user` and `position` are as they are for ModelLoader only. Raises ModelNotReady, and what `compose` and the engine raise.
         """
         if self._reason is not None:
             raise ModelNotReady(self._reason, retry_after_s=30)

@@ -35,7 +35,7 @@ class Sampling:
     seed: int | None = None
     stop: tuple[str, ...] = ()
     schema: str | None = None
-    """A JSON schema, as text, that the answer must follow."""
+    """A JSON schema as text, which the answer must follow."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Piece:
     written: int
     """Tokens of the answer so far."""
     finish: str | None = None
-    """On the last piece, where the engine knows it: `stop` or `length`."""
+    """On the last piece why it is the last: `stop`, or `length` where the answer was cut."""
     read: int | None = None
     """On the last piece: tokens of the prompt, where the engine counts them better than its ruler."""
 

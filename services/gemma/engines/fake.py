@@ -26,11 +26,11 @@ class FakeLanguage:
 
     def write(self, turns: Sequence[Turn], sampling: Sampling, so_far: str = "") -> Iterator[Piece]:
         told = " ".join(turn.content for turn in turns).split()
-        words = ["Told:", *told][len(so_far.split()) :]
-        said = _until(sampling.stop, words)
-        for written, word in enumerate(said[: sampling.max_tokens], start=1):
+        words = _until(sampling.stop, ["Told:", *told])[len(so_far.split()) :]
+        finish = "stop" if len(words) <= sampling.max_tokens else "length"
+        for written, word in enumerate(words[: sampling.max_tokens], start=1):
             yield Piece(f"{word} ", written)
-        yield Piece("", min(len(said), sampling.max_tokens), "length" if len(said) > sampling.max_tokens else "stop")
+        yield Piece("", min(len(words), sampling.max_tokens), finish)
 
     def close(self) -> None:
         pass
