@@ -43,7 +43,8 @@ class Upstream:
     ) -> AsyncGenerator[Piece, None]:
         """Pieces as they come, until `cancelled()`. Turns that are not `Open` go only where memories may.
 
-        There are no turns to wait for, so `told`, `user` and `position` are as they are for ModelLoader only. Raises ModelNotReady, and what `compose` and the engine raise.
+        `told`, `user` and `position` are for models that must be waited for. Raises ModelNotReady, and what `compose`
+        and the engine raise.
         """
         if self._reason is not None:
             raise ModelNotReady(self._reason, retry_after_s=30)
