@@ -147,7 +147,7 @@ class Completions:
             await self._write(exchange)
             failed = None
         except ProductError as error:
-            failed = error
+            failed = _in_their_words(error)
         except Exception as error:  # the reader must hear that it ended
             log.exception("a completion failed", extra={"kind": type(error).__name__})
         finally:
@@ -296,6 +296,14 @@ def _count(exchange: Exchange, piece: Piece, length: int, most: int, context: in
     usage.prompt_tokens, usage.completion_tokens = piece.read or length, piece.written
     usage.total_tokens = usage.prompt_tokens + usage.completion_tokens
     exchange.finish = "length" if piece.finish == "length" or (piece.finish is None and full) else "stop"
+
+
+def _in_their_words(error: ProductError) -> ProductError:
+    """An engine points into the schema that it was given, the caller wrote it somewhere deeper."""
+    for each in error.errors:
+        if each.pointer.startswith("/schema"):
+            each.pointer = f"/response_format/json_schema{each.pointer}"
+    return error
 
 
 def _role(role: str) -> str:

@@ -116,7 +116,7 @@ def _as_list(stop: Any) -> Any:
 
 _STOP = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "maxItems": 4}]}
 Stop = Annotated[
-    list[Annotated[str, StringConstraints(min_length=1, max_length=500)]],
+    list[Annotated[str, StringConstraints(min_length=1, max_length=200)]],
     Field(max_length=4),
     BeforeValidator(_as_list),
     WithJsonSchema(_STOP),

@@ -54,7 +54,7 @@ class Here:
         return self.reason
 
     async def write(
-        self, compose: Any, sampling: Sampling, cancelled: Callable[[], bool], told: Any
+        self, compose: Any, sampling: Sampling, cancelled: Callable[[], bool], told: Any, **_: Any
     ) -> AsyncGenerator[Piece, None]:
         turns = await asyncio.to_thread(compose, self.engine)
         self.seen.append((turns, sampling))

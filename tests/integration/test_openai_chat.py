@@ -17,8 +17,9 @@ import pytest_asyncio
 from services.gemma import evidence
 from services.gemma.engines import Open
 from services.gemma.prompts import SYSTEM
-from shared.errors import ModelLost
+from shared.errors import Invalid, ModelLost
 from shared.schemas.ids import new_id
+from shared.schemas.problem import FieldError
 from tests.integration.chat_house import Door, Here, opened
 
 MINILM = "all-minilm-l6-v2"
@@ -257,6 +258,16 @@ async def test_a_stream_that_breaks_says_so(door: Door, error: Exception) -> Non
         assert "secret" not in str(broken.value) and broken.value.type == "server_error"
         with pytest.raises(openai.InternalServerError):
             await client.chat.completions.create(model="fake", messages=ASK)
+
+
+async def test_a_schema_that_cannot_be_followed(door: Door) -> None:
+    at = FieldError(pointer="/schema/properties/a", detail="no such type")
+    door.model.fails = Invalid("The schema of the answer cannot be followed.", errors=[at])
+    shape: Any = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"properties": {"a": {"type": "b"}}}}}
+    async with door.client() as client:
+        with pytest.raises(openai.BadRequestError, match="cannot be followed") as refused:
+            await client.chat.completions.create(model="fake", messages=ASK, response_format=shape)
+    assert refused.value.param == "response_format/json_schema/schema/properties/a"
 
 
 # -- the vault
