@@ -1,4 +1,4 @@
-"""OpenAI's wire for chat completions and embeddings, as its API reference has it; what we add is said where it is.
+"""OpenAI's wire for chat completions, as its API reference has it; what we add is said where it is.
 
 Fields that its clients send routinely and that change nothing here are taken and ignored; any other is refused by name.
 """
@@ -20,8 +20,6 @@ MESSAGES = 512
 CHARS = 1_000_000
 """Most characters of all messages together."""
 SCHEMA_CHARS = 64 * 1024
-INPUTS = 2048
-"""Texts of one call for embeddings, as many as OpenAI takes."""
 
 
 def _no(code: str, message: str) -> PydanticCustomError:
@@ -274,48 +272,3 @@ class CompletionChunk(Wire):
     usage: TokenUsage | None = None
     system_fingerprint: str
     nemo: NemoContext | None = None
-
-
-def _as_texts(given: Any) -> Any:
-    texts = [given] if isinstance(given, str) else given
-    if isinstance(texts, list) and texts and isinstance(texts[0], int | list):
-        raise _no("tokens", "tokens of another model mean nothing here; send the text itself")
-    return texts
-
-
-_INPUT = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "maxItems": INPUTS}]}
-Texts = Annotated[
-    list[Annotated[str, StringConstraints(min_length=1)]],
-    Field(min_length=1, max_length=INPUTS),
-    BeforeValidator(_as_texts),
-    WithJsonSchema(_INPUT),
-]
-
-
-class EmbeddingRequest(Request):
-    model: Annotated[str, StringConstraints(min_length=1, max_length=200)]
-    input: Texts
-    encoding_format: Literal["float", "base64"] = "float"
-    """base64: of the float32 values, lowest byte first."""
-    dimensions: Annotated[int, Field(ge=1)] | None = None
-    """The model's own number; no other."""
-    user: str | None = None
-    """Ignored."""
-
-
-class Embedding(Wire):
-    object: Literal["embedding"] = "embedding"
-    index: int
-    embedding: list[float] | str
-
-
-class EmbeddingUsage(Wire):
-    prompt_tokens: int
-    total_tokens: int
-
-
-class EmbeddingList(Wire):
-    object: Literal["list"] = "list"
-    data: list[Embedding]
-    model: str
-    usage: EmbeddingUsage

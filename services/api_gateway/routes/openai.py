@@ -14,7 +14,8 @@ from shared.auth.dependencies import CurrentUser
 from shared.clients import ServiceClient
 from shared.errors import ModelNotFound, ProductError
 from shared.lifecycle import GONE, unless_gone
-from shared.schemas.completions import Completion, CompletionRequest, EmbeddingList, EmbeddingRequest, MemoryMode
+from shared.schemas.completions import Completion, CompletionRequest, MemoryMode
+from shared.schemas.embeddings import EmbeddingList, EmbeddingRequest
 from shared.schemas.openai import (
     AudioForm,
     AudioText,

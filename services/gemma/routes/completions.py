@@ -11,7 +11,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.responses import StreamingResponse
 
-from services.gemma.completions import Completions, Exchange
+from services.gemma.completions import Completions
+from services.gemma.exchange import Exchange
 from services.gemma.routes.chat import known_form
 from shared.auth.dependencies import ForUser, FromService
 from shared.errors import ProductError

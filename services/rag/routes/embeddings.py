@@ -15,7 +15,7 @@ from services.rag.routes import TheLibrary
 from services.rag.settings import Settings
 from shared.auth.dependencies import FromService
 from shared.errors import Invalid, ModelNotFound
-from shared.schemas.completions import Embedding, EmbeddingList, EmbeddingRequest, EmbeddingUsage
+from shared.schemas.embeddings import Embedding, EmbeddingList, EmbeddingRequest, EmbeddingUsage
 from shared.schemas.openai import Model
 from shared.schemas.problem import FieldError
 
