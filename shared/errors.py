@@ -10,8 +10,10 @@
       . ImportRefused        422
     - UnsupportedMedia       415
     - TooLarge               413
+    - ContextExceeded        400
   + Unauthenticated          401
   + Forbidden                403
+    - EgressRefused          403
   + NotFound                 404
     - ModelNotFound          404
   + MethodNotAllowed         405
@@ -145,6 +147,12 @@ class TooLarge(BadRequest):
     code = "too_large"
 
 
+class ContextExceeded(BadRequest):
+    """This is longer than the language model can read at once."""
+
+    code = "context_length_exceeded"
+
+
 class Unauthenticated(ProductError):
     """Sign in first: the token is missing, expired or not valid."""
 
@@ -157,6 +165,12 @@ class Forbidden(ProductError):
 
     status = 403
     code = "forbidden"
+
+
+class EgressRefused(Forbidden):
+    """What is remembered does not leave this machine unless its operator allowed it."""
+
+    code = "egress_refused"
 
 
 class NotFound(ProductError):

@@ -1,11 +1,17 @@
-"""Work that runs beside the requests of a service and ends with it."""
+"""Work that runs beside the requests of a service and ends with it, or with the client that asked for it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
+
+from starlette.requests import Request
+
+Result = TypeVar("Result")
+GONE = 499
+"""Status of an answer to a client that has left: nobody reads it."""
 
 
 @asynccontextmanager
@@ -18,3 +24,20 @@ async def background(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         for each in running:
             each.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+
+
+async def unless_gone(request: Request, work: Awaitable[Result]) -> Result | None:
+    """What the work makes; None where the client left before, which cancels the work. The body must have been read."""
+    working, gone = asyncio.ensure_future(work), asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        for each in (working, gone):
+            each.cancel()
+        await asyncio.gather(working, gone, return_exceptions=True)
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

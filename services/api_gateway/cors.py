@@ -7,6 +7,10 @@ from collections.abc import Sequence
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
+ALLOWED = [
+    "Authorization", "Content-Type", "If-Match", "Idempotency-Key", "Last-Event-ID", "Range",
+    "X-Nemo-Memory", "X-Nemo-Conversation",
+]  # fmt: skip
 EXPOSED = ["ETag", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id", "X-Message-Id"]
 
 
@@ -16,7 +20,7 @@ def cors(origins: Sequence[str]) -> Middleware:
         CORSMiddleware,
         allow_origins=list(origins),
         allow_methods=["GET", "POST", "PATCH", "PUT", "DELETE"],
-        allow_headers=["Authorization", "Content-Type", "If-Match", "Idempotency-Key", "Last-Event-ID", "Range"],
+        allow_headers=ALLOWED,
         expose_headers=EXPOSED,
         max_age=600,
     )

@@ -18,7 +18,17 @@ from shared.clients import ServiceClient
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 _REQUEST_HEADERS = frozenset(
-    ("content-type", "content-length", "range", "if-match", "if-none-match", "last-event-id", "accept")
+    (
+        "content-type",
+        "content-length",
+        "range",
+        "if-match",
+        "if-none-match",
+        "last-event-id",
+        "accept",
+        "x-nemo-memory",
+        "x-nemo-conversation",
+    )
 )
 _ANSWER_HEADERS = frozenset(
     (

@@ -48,6 +48,8 @@ _PREFIXES: dict[str, str | None] = {
     "v1/audio": "recordings",
     "v1/audio/speech": "speech",
     "v1/audio/voices": "speech",
+    "v1/chat": "chat",
+    "v1/embeddings": "memory",
     "v1/models": None,  # programs look there first, whatever they may do then
     "api/v1/transcribe": "recordings",
 }

@@ -10,12 +10,13 @@ from typing import Any
 
 from services.gemma import evidence, proofs, verdicts
 from services.gemma.evidence import Quote
+from services.gemma.lookup import source
 from services.gemma.proofs import Claim, Exhibits, Proof
 from services.gemma.runs import Run
 from services.gemma.verdicts import Finding
 from shared.auth.principal import Principal
 from shared.clients.rag import RagClient
-from shared.errors import NotFound, ProductError
+from shared.errors import ProductError
 from shared.schemas.rag import Citation, SearchHit
 from shared.schemas.transcription import Transcript
 
@@ -86,24 +87,9 @@ class Checker:
         heard: dict[str, Transcript] = {}
         for hit in map(proof.owner, units):
             name = hit.metadata.transcript_id
-            if name and name not in heard and (transcript := await self.source(user, hit)) is not None:
+            if name and name not in heard and (transcript := await source(self._rag, user, hit)) is not None:
                 heard[name] = transcript
         return heard
-
-    async def source(self, user: Principal, hit: SearchHit) -> Transcript | None:
-        """The recording of a passage; None for what was written, what is gone since, and what cannot be read now.
-
-        Then a citation has the times of its passage instead of those of its words.
-        """
-        if hit.metadata.transcript_id is None:
-            return None
-        try:
-            return await self._rag.transcript(user, hit.metadata.transcript_id)
-        except NotFound:
-            return None
-        except ProductError as error:
-            log.warning("a citation goes without the seconds of its words", extra={"code": error.code})
-            return None
 
 
 def _cite(heard: dict[str, Transcript], quote: Quote) -> Citation:

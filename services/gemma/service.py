@@ -4,25 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any
 
-from services.gemma import evidence, proofs
+from services.gemma import evidence
 from services.gemma.checking import Checker
 from services.gemma.engines import Sampling
+from services.gemma.lookup import look_up
 from services.gemma.model import ModelLoader
 from services.gemma.runs import Run, Runs
 from services.gemma.settings import Settings
 from services.gemma.speech import Speech
+from services.gemma.upstream import Upstream
 from shared.auth.principal import Principal
 from shared.clients.rag import RagClient
-from shared.errors import Busy, ModelNotReady, NotFound, ProductError, TooLarge, UpstreamUnavailable
+from shared.errors import (
+    Busy,
+    ContextExceeded,
+    EgressRefused,
+    ModelNotReady,
+    NotFound,
+    ProductError,
+    TooLarge,
+    UpstreamUnavailable,
+)
 from shared.schemas.gemma import ChatRequest, ChatResponse
 from shared.schemas.ids import new_id
-from shared.schemas.rag import Conversation, Message, SearchRequest
+from shared.schemas.rag import Conversation, Message
 
 log = logging.getLogger(__name__)
 KEEP_S = 600.0
@@ -34,18 +44,12 @@ HISTORY = 24
 """Most earlier turns looked at."""
 HISTORY_STEP = 8
 """How many of them go at a time when there are more."""
-QUERY_CHARS = 4000
-FEW_WORDS, FEW_WITH_PRONOUN = 2, 4
-"""A question with fewer telling words leans on the one before; the latter where it says "she" or "that"."""
-LEANS = 3
-"""Most questions that one leans on."""
-_PRONOUN = re.compile(r"\b(?:it|that|this|they|them|their|he|him|his|she|her|there|then|those|these)\b", re.IGNORECASE)
 
 
 class Chat:
     """Conversations of all users; a run belongs to the user who asked."""
 
-    def __init__(self, settings: Settings, rag: RagClient, model: ModelLoader) -> None:
+    def __init__(self, settings: Settings, rag: RagClient, model: ModelLoader | Upstream) -> None:
         self._settings, self._rag, self.model = settings, rag, model
         self._checker = Checker(rag)
         self._runs = Runs()
@@ -146,19 +150,15 @@ class Chat:
 
     async def _quote(self, run: Run, history: Sequence[Message]) -> None:
         """The answer in quotations, or that there is none."""
-        draft, question = run.draft, run.request.message
-        query = SearchRequest(query=in_context(question, history), top_k=self._settings.top_k)
-        draft.hits = await self._rag.search(run.user, query)
+        draft = run.draft
+        asked = [each.content for each in history if each.role == "user"]
+        found = await look_up(self._rag, run.user, [*asked, run.request.message], self._settings.top_k)
+        draft.hits, draft.citations = found.hits, found.citations
         draft.timings.retrieval_s = run.elapsed_s()
         run.say("context", {"memories": [hit.metadata.memory_id for hit in draft.hits]})
-        quotes = proofs.newest_first(evidence.choose(query.query, draft.hits))
-        for quote, newer in quotes:
-            citation = evidence.cite(quote, await self._checker.source(run.user, quote.hit))
-            citation.superseded_by = newer
-            draft.citations.append(citation)
+        for citation in draft.citations:
             run.say("citation", citation.model_dump(mode="json"))
-        titles = {quote.hit.metadata.memory_id: quote.hit.metadata.title or "" for quote, _ in quotes}
-        run.tell(evidence.answer(draft.citations, titles) if draft.citations else evidence.NOTHING)
+        run.tell(evidence.answer(draft.citations, found.titles) if draft.citations else evidence.NOTHING)
 
     async def _add_words(self, run: Run, history: Sequence[Message]) -> None:
         """What the model says beside the quotations; where it fails, they stand alone and the notice says why."""
@@ -166,7 +166,7 @@ class Chat:
             await self._store(run, "streaming")
         try:
             await self._speak(run, history)
-        except (Busy, TooLarge) as error:  # ModelNotReady is a kind of Busy
+        except (Busy, TooLarge, ContextExceeded, EgressRefused) as error:  # ModelNotReady is a kind of Busy
             if not run.draft.text:
                 raise
             run.draft.notice = error.detail
@@ -234,20 +234,6 @@ def recent(messages: Sequence[Message]) -> Sequence[Message]:
     """The last ones; the oldest go several at a time, so that one prompt mostly begins as the one before."""
     surplus = max(0, len(messages) - HISTORY)
     return messages[-(-surplus // HISTORY_STEP) * HISTORY_STEP :]
-
-
-def in_context(question: str, history: Sequence[Message]) -> str:
-    """What to look for: "and when was that?" is looked up together with the questions that it leans on."""
-    parts = [question[:QUERY_CHARS]]
-    before = [message.content for message in history if message.role == "user"]
-    while before and len(parts) <= LEANS and _leans(parts[0]):
-        parts.insert(0, before.pop()[:QUERY_CHARS])
-    return " ".join(parts)[-QUERY_CHARS:].strip()
-
-
-def _leans(question: str) -> bool:
-    telling = len(evidence.stems(question))
-    return telling < FEW_WORDS or (telling < FEW_WITH_PRONOUN and _PRONOUN.search(question) is not None)
 
 
 def _message(role: str, content: str, message_id: str | None = None, **more: Any) -> Message:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
-from shared.settings import ServiceSettings
+from shared.settings import ServiceSettings, shared_name
 
 
 class Settings(ServiceSettings):
@@ -16,7 +16,7 @@ class Settings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="GEMMA_")
 
     engine: str = "llama_cpp"
-    """Language engine: llama_cpp or fake (tells everything it was told; for tests only)."""
+    """Language engine: llama_cpp, openai (another server, at GEMMA_OPENAI_URL) or fake (for tests only)."""
     llm_model: str = Field(
         "smollm2-135m-instruct/smollm2-135m-instruct-q4_1.gguf",
         validation_alias=AliasChoices("LLM_MODEL", "llm_model"),
@@ -50,3 +50,14 @@ class Settings(ServiceSettings):
     """Device whose memory the model takes, as `nemo gpu` names it. Empty: the first of its kind."""
     budget_bytes: int = Field(default=0, ge=0)
     """Memory that the model is taken to need until it is measured, in bytes. 0: estimated from the weights."""
+    openai_url: str = ""
+    """Base URL of a server of that protocol (vLLM, llama-server, Ollama), such as http://127.0.0.1:8080/v1."""
+    openai_model: str = ""
+    """Name of the model as that server knows it."""
+    gemma_openai_key: SecretStr | None = shared_name("GEMMA_OPENAI_KEY", None)
+    """What that server takes as its key. Empty: none is sent."""
+    openai_timeout_s: float = Field(default=120, gt=0)
+    """Longest silence of that server before it is given up, in seconds."""
+    egress: str = "none"
+    """Where else than to this machine itself memories may be sent: `host:port` as in GEMMA_OPENAI_URL or the address
+    that it resolves to, several separated by commas. none: nowhere."""

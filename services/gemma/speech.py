@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from services.gemma import prompts
-from services.gemma.engines import Piece, Ruler, Turn
+from services.gemma.engines import Open, Piece, Ruler, Turn
 from services.gemma.runs import Run
 from services.gemma.settings import Settings
 from shared.errors import ModelNotReady
@@ -100,7 +100,8 @@ class Speech:
         )
         shown = [turn.content for turn in self._prompt.turns]
         self._echo = Echo([request.message, *(each.quote for each in draft.citations), *shown])
-        return self._prompt.turns
+        of_a_vault = request.include_context or self._history
+        return self._prompt.turns if of_a_vault else Open(self._prompt.turns)
 
     def hear(self, piece: Piece) -> None:
         usage = self._run.draft.usage

@@ -18,6 +18,7 @@ from services.gemma.engines import Ruler, Sampling, Turn
 from services.gemma.model import ModelLoader
 from services.gemma.proofs import Proof
 from services.gemma.spans import Spoken, spoken_of
+from services.gemma.upstream import Upstream
 from services.gemma.verdicts import Source, Text, Unit
 from shared import summary
 from shared.auth.principal import Principal
@@ -53,7 +54,7 @@ AT_WORK = "The language model is at work; until then these are the words of the 
 class Summaries:
     """Of all users; what is made is kept in the vault of its owner."""
 
-    def __init__(self, rag: RagClient, model: ModelLoader, coordinator: CoordinatorClient) -> None:
+    def __init__(self, rag: RagClient, model: ModelLoader | Upstream, coordinator: CoordinatorClient) -> None:
         self._rag, self._model, self._coordinator = rag, model, coordinator
         self._checker = Checker(rag)
 
@@ -133,7 +134,9 @@ class Summaries:
 class Writer:
     """Has the model word what was said, and keeps of its sentences those that the recording supports."""
 
-    def __init__(self, model: ModelLoader, checker: Checker, user: Principal, request: SummaryRequest) -> None:
+    def __init__(
+        self, model: ModelLoader | Upstream, checker: Checker, user: Principal, request: SummaryRequest
+    ) -> None:
         self._model, self._checker, self._user = model, checker, user
         self._aim = prompts.harmless(request.prompt) if request.prompt else AIMS[request.template]
         self.model = ""

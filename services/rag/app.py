@@ -17,6 +17,7 @@ from services.rag.routes import (
     conversations,
     documents,
     edits,
+    embeddings,
     facts,
     memories,
     ownership,
@@ -84,6 +85,7 @@ def create_app(
         conversations.router,
         similarities.router,
         summaries.router,
+        embeddings.router,
     ]
     return create_service(NAME, settings, routers=routers, lifespan=lifespan)
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from services.rag import conversations, edits, repository, revisions, search, transcripts
-from services.rag.engines import Embedder, Vectors
+from services.rag.engines import Capabilities, Embedder, Vectors
 from services.rag.facts import Extractor, Rules
 from services.rag.learning import Learner
 from services.rag.passages import chunks_of, passages_of
@@ -65,6 +65,14 @@ class Library:
         vectors = await self.embed([*texts, *others])
         cosines: list[list[float]] = (vectors[: len(texts)] @ vectors[len(texts) :].T).round(4).tolist()
         return cosines
+
+    async def lengths(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each, uncut."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._embedder.lengths, texts)
+
+    @property
+    def able(self) -> Capabilities:
+        return self._embedder.capabilities
 
     async def remember(self, user_id: str, new: NewMemory) -> Memory:
         """Durable when it returns."""

@@ -10,7 +10,9 @@ import pytest
 from shared.settings import SERVICE_PORTS
 
 _LISTENING = {f"/v1/audio/{name}": f"/listening/{name}" for name in ("transcriptions", "translations", "diarization")}
-ALIASES = _LISTENING | {f"/v1/audio/{name}": f"/speaking/{name}" for name in ("speech", "voices")}
+_SPEAKING = {f"/v1/audio/{name}": f"/speaking/{name}" for name in ("speech", "voices")}
+_TEXT = {"/v1/chat/completions": "/completing/chat", "/v1/embeddings": "/embedding/texts"}
+ALIASES = _LISTENING | _SPEAKING | _TEXT
 """Where the service has another path than the gateway: below `/v1` errors look different."""
 METHODS = ("get", "post", "put", "patch", "delete")
 

@@ -1606,6 +1606,49 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/chat/completions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Completions
+         * @description The model's own words; `X-Nemo-Memory: read` answers from the caller's memories and cites them in `nemo`.
+         *
+         *     `read-write` keeps the exchange as well, in the conversation of `X-Nemo-Conversation` or in a new one. Where
+         *     nothing is found, the answer says so. A client that leaves stops the model.
+         */
+        post: operations["completions_v1_chat_completions_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/embeddings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Embeddings
+         * @description Vectors of length 1, nothing kept. A text longer than the model reads is refused, not cut.
+         */
+        post: operations["embeddings_v1_embeddings_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/models": {
         parameters: {
             query?: never;
@@ -1737,6 +1780,19 @@ export interface components {
         AnalyzeBatch: {
             /** Texts */
             texts: string[];
+        };
+        /** AnswerMessage */
+        AnswerMessage: {
+            /** Content */
+            content: string | null;
+            /** Refusal */
+            refusal?: string | null;
+            /**
+             * Role
+             * @default assistant
+             * @constant
+             */
+            role: "assistant";
         };
         /**
          * AssignSpeakers
@@ -1935,6 +1991,39 @@ export interface components {
             /** New Password */
             new_password: string;
         };
+        /**
+         * ChatMessage
+         * @description Clients send an answer back as they got it, so its empty fields are taken too.
+         */
+        ChatMessage: {
+            /** Annotations */
+            annotations?: unknown[] | null;
+            /** Audio */
+            audio?: null;
+            /** Content */
+            content: string | {
+                /** Text */
+                text: string;
+                /**
+                 * Type
+                 * @constant
+                 */
+                type: "text";
+            }[];
+            /** Function Call */
+            function_call?: null;
+            /** Name */
+            name?: string | null;
+            /** Refusal */
+            refusal?: string | null;
+            /**
+             * Role
+             * @enum {string}
+             */
+            role: "system" | "developer" | "user" | "assistant";
+            /** Tool Calls */
+            tool_calls?: unknown[] | null;
+        };
         /** ChatRequest */
         ChatRequest: {
             /** Conversation Id */
@@ -1985,6 +2074,22 @@ export interface components {
             timings: components["schemas"]["Timings"];
             usage: components["schemas"]["Usage"];
         };
+        /** Choice */
+        Choice: {
+            /**
+             * Finish Reason
+             * @enum {string}
+             */
+            finish_reason: "stop" | "length";
+            /**
+             * Index
+             * @default 0
+             */
+            index: number;
+            /** Logprobs */
+            logprobs?: null;
+            message: components["schemas"]["AnswerMessage"];
+        };
         /**
          * Citation
          * @description The evidence for an answer: what was said, where and when.
@@ -2014,6 +2119,97 @@ export interface components {
             superseded_by?: number | null;
             /** Transcript Id */
             transcript_id?: string | null;
+        };
+        /** Completion */
+        Completion: {
+            /** Choices */
+            choices: components["schemas"]["Choice"][];
+            /** Created */
+            created: number;
+            /** Id */
+            id: string;
+            /** Model */
+            model: string;
+            nemo?: components["schemas"]["NemoContext"] | null;
+            /**
+             * Object
+             * @default chat.completion
+             * @constant
+             */
+            object: "chat.completion";
+            /** System Fingerprint */
+            system_fingerprint: string;
+            usage: components["schemas"]["TokenUsage"];
+        };
+        /**
+         * CompletionRequest
+         * @description What a chat is answered with; from `store` on, the fields are taken and ignored.
+         */
+        CompletionRequest: {
+            /** Frequency Penalty */
+            frequency_penalty?: number | null;
+            /** Function Call */
+            function_call?: ("none" | "auto") | null;
+            /** Functions */
+            functions?: unknown[] | null;
+            /** Logit Bias */
+            logit_bias?: {
+                [key: string]: number;
+            } | null;
+            /** Logprobs */
+            logprobs?: false | null;
+            /** Max Completion Tokens */
+            max_completion_tokens?: number | null;
+            /** Max Tokens */
+            max_tokens?: number | null;
+            /** Messages */
+            messages: components["schemas"]["ChatMessage"][];
+            /** Metadata */
+            metadata?: {
+                [key: string]: string;
+            } | null;
+            /** Modalities */
+            modalities?: "text"[] | null;
+            /** Model */
+            model: string;
+            /** N */
+            n?: number | null;
+            /** Parallel Tool Calls */
+            parallel_tool_calls?: boolean | null;
+            /** Presence Penalty */
+            presence_penalty?: number | null;
+            /** Prompt Cache Key */
+            prompt_cache_key?: string | null;
+            /** Reasoning Effort */
+            reasoning_effort?: string | null;
+            response_format?: components["schemas"]["ResponseFormat"] | null;
+            /** Safety Identifier */
+            safety_identifier?: string | null;
+            /** Seed */
+            seed?: number | null;
+            /** Service Tier */
+            service_tier?: string | null;
+            /** Stop */
+            stop?: string | string[] | null;
+            /** Store */
+            store?: boolean | null;
+            /** Stream */
+            stream?: boolean | null;
+            stream_options?: components["schemas"]["StreamOptions"] | null;
+            /** Temperature */
+            temperature?: number | null;
+            /** Tool Choice */
+            tool_choice?: ("none" | "auto") | null;
+            /** Tools */
+            tools?: unknown[] | null;
+            /** Top Logprobs */
+            top_logprobs?: number | null;
+            /** Top P */
+            top_p?: number | null;
+            /** User */
+            user?: string | null;
+            /** Verbosity */
+            verbosity?: string | null;
         };
         /**
          * ContextUse
@@ -2409,6 +2605,57 @@ export interface components {
             disabled?: boolean | null;
             /** Role */
             role?: ("admin" | "user") | null;
+        };
+        /** Embedding */
+        Embedding: {
+            /** Embedding */
+            embedding: number[] | string;
+            /** Index */
+            index: number;
+            /**
+             * Object
+             * @default embedding
+             * @constant
+             */
+            object: "embedding";
+        };
+        /** EmbeddingList */
+        EmbeddingList: {
+            /** Data */
+            data: components["schemas"]["Embedding"][];
+            /** Model */
+            model: string;
+            /**
+             * Object
+             * @default list
+             * @constant
+             */
+            object: "list";
+            usage: components["schemas"]["EmbeddingUsage"];
+        };
+        /** EmbeddingRequest */
+        EmbeddingRequest: {
+            /** Dimensions */
+            dimensions?: number | null;
+            /**
+             * Encoding Format
+             * @default float
+             * @enum {string}
+             */
+            encoding_format: "float" | "base64";
+            /** Input */
+            input: string | string[];
+            /** Model */
+            model: string;
+            /** User */
+            user?: string | null;
+        };
+        /** EmbeddingUsage */
+        EmbeddingUsage: {
+            /** Prompt Tokens */
+            prompt_tokens: number;
+            /** Total Tokens */
+            total_tokens: number;
         };
         /**
          * EmotionAnalysis
@@ -2857,6 +3104,19 @@ export interface components {
              */
             state: "queued" | "running" | "preempting" | "succeeded" | "failed" | "dead" | "cancelled";
         };
+        /** JsonSchema */
+        JsonSchema: {
+            /** Description */
+            description?: string | null;
+            /** Name */
+            name: string;
+            /** Schema */
+            schema?: {
+                [key: string]: unknown;
+            };
+            /** Strict */
+            strict?: boolean | null;
+        };
         /**
          * Likeness
          * @description Two memories that say the same, or facts that cannot both hold.
@@ -3021,6 +3281,31 @@ export interface components {
             emotion?: string | null;
             /** Speaker */
             speaker?: string | null;
+        };
+        /**
+         * NemoContext
+         * @description Ours: what of the vault stands behind the answer. Absent with `X-Nemo-Memory: off`.
+         */
+        NemoContext: {
+            /** Citations */
+            citations: components["schemas"]["Citation"][];
+            /** Conversation Id */
+            conversation_id?: string | null;
+            /**
+             * Memories
+             * @default 0
+             */
+            memories: number;
+            /**
+             * Memories Left Out
+             * @default 0
+             */
+            memories_left_out: number;
+            /**
+             * Memory
+             * @enum {string}
+             */
+            memory: "off" | "read" | "read-write";
         };
         /** NewAccessToken */
         NewAccessToken: {
@@ -3344,6 +3629,15 @@ export interface components {
                 [key: string]: number;
             };
         };
+        /** ResponseFormat */
+        ResponseFormat: {
+            json_schema?: components["schemas"]["JsonSchema"] | null;
+            /**
+             * Type
+             * @enum {string}
+             */
+            type: "text" | "json_object" | "json_schema";
+        };
         /** Retention */
         Retention: {
             last_run?: components["schemas"]["RetentionRun"] | null;
@@ -3662,6 +3956,13 @@ export interface components {
             /** At Word */
             at_word?: number | null;
         };
+        /** StreamOptions */
+        StreamOptions: {
+            /** Include Obfuscation */
+            include_obfuscation?: boolean | null;
+            /** Include Usage */
+            include_usage?: boolean | null;
+        };
         /** SubmitTask */
         SubmitTask: {
             /** Idempotency Key */
@@ -3899,6 +4200,16 @@ export interface components {
             /** Worker */
             worker?: string | null;
         };
+        /** TextPart */
+        TextPart: {
+            /** Text */
+            text: string;
+            /**
+             * Type
+             * @constant
+             */
+            type: "text";
+        };
         /** Ticket */
         Ticket: {
             /**
@@ -3982,6 +4293,24 @@ export interface components {
              * @constant
              */
             token_type: "bearer";
+        };
+        /** TokenUsage */
+        TokenUsage: {
+            /**
+             * Completion Tokens
+             * @default 0
+             */
+            completion_tokens: number;
+            /**
+             * Prompt Tokens
+             * @default 0
+             */
+            prompt_tokens: number;
+            /**
+             * Total Tokens
+             * @default 0
+             */
+            total_tokens: number;
         };
         /**
          * Transcript
@@ -8295,6 +8624,121 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    completions_v1_chat_completions_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                "x-nemo-memory"?: "off" | "read" | "read-write";
+                "x-nemo-conversation"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CompletionRequest"];
+            };
+        };
+        responses: {
+            /** @description With `stream`: server-sent events of type CompletionChunk, then `data: [DONE]`. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Completion"];
+                };
+            };
+            /** @description What is wrong, in OpenAI's envelope. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        error?: {
+                            code?: string | null;
+                            message?: string | null;
+                            param?: string | null;
+                            type?: string | null;
+                        };
+                    };
+                };
+            };
+            /** @description What is wrong, in OpenAI's envelope. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        error?: {
+                            code?: string | null;
+                            message?: string | null;
+                            param?: string | null;
+                            type?: string | null;
+                        };
+                    };
+                };
+            };
+        };
+    };
+    embeddings_v1_embeddings_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EmbeddingRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EmbeddingList"];
+                };
+            };
+            /** @description What is wrong, in OpenAI's envelope. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        error?: {
+                            code?: string | null;
+                            message?: string | null;
+                            param?: string | null;
+                            type?: string | null;
+                        };
+                    };
+                };
+            };
+            /** @description What is wrong, in OpenAI's envelope. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        error?: {
+                            code?: string | null;
+                            message?: string | null;
+                            param?: string | null;
+                            type?: string | null;
+                        };
+                    };
                 };
             };
         };

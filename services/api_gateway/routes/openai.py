@@ -1,11 +1,11 @@
-"""OpenAI's family: audio and models. Errors come in its envelope, as everything below `/v1` does."""
+"""OpenAI's family: chat, embeddings, audio and models. Errors come in its envelope, as everything below `/v1` does."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Header, Request, Response
 
 from services.api_gateway.clients import Clients
 from services.api_gateway.relay import relay
@@ -13,6 +13,9 @@ from services.api_gateway.routes import Services
 from shared.auth.dependencies import CurrentUser
 from shared.clients import ServiceClient
 from shared.errors import ModelNotFound, ProductError
+from shared.lifecycle import GONE, unless_gone
+from shared.schemas.completions import Completion, CompletionRequest, MemoryMode
+from shared.schemas.embeddings import EmbeddingList, EmbeddingRequest
 from shared.schemas.openai import (
     AudioForm,
     AudioText,
@@ -51,6 +54,37 @@ def _form(kind: type[Wire]) -> dict[str, Any]:
     schema["properties"] = {"file": {"type": "string", "format": "binary"}} | schema["properties"]
     schema["required"] = ["file", *schema.get("required", [])]
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
+
+
+_STREAMED: dict[int | str, dict[str, Any]] = {
+    200: {"description": "With `stream`: server-sent events of type CompletionChunk, then `data: [DONE]`."}
+}
+
+
+@router.post("/chat/completions", response_model=Completion, responses=_STREAMED)
+async def completions(
+    asked: CompletionRequest,
+    request: Request,
+    user: CurrentUser,
+    services: Services,
+    x_nemo_memory: Annotated[MemoryMode, Header()] = "off",
+    x_nemo_conversation: Annotated[str | None, Header()] = None,
+) -> Response:
+    """The model's own words; `X-Nemo-Memory: read` answers from the caller's memories and cites them in `nemo`.
+
+    `read-write` keeps the exchange as well, in the conversation of `X-Nemo-Conversation` or in a new one. Where
+    nothing is found, the answer says so. A client that leaves stops the model.
+    """
+    body = asked.model_dump_json(exclude_unset=True, by_alias=True).encode()
+    answering = relay(services.gemma, request, user, path="/completing/chat", body=body)
+    return await unless_gone(request, answering) or Response(status_code=GONE)
+
+
+@router.post("/embeddings", response_model=EmbeddingList)
+async def embeddings(texts: EmbeddingRequest, request: Request, user: CurrentUser, services: Services) -> Response:
+    """Vectors of length 1, nothing kept. A text longer than the model reads is refused, not cut."""
+    body = texts.model_dump_json(exclude_unset=True).encode()
+    return await relay(services.rag, request, user, path="/embedding/texts", body=body)
 
 
 @router.post(
@@ -92,7 +126,11 @@ async def model(model_id: str, user: CurrentUser, services: Services) -> OpenAiM
 
 def _catalogues(services: Clients) -> list[tuple[ServiceClient, str]]:
     """Who has models to name, and where: `GET` there answers a list of them."""
-    return [(services.transcription, "/listening/models")]
+    return [
+        (services.gemma, "/completing/models"),
+        (services.rag, "/embedding/models"),
+        (services.transcription, "/listening/models"),
+    ]
 
 
 async def _models(services: Clients) -> list[OpenAiModel]:

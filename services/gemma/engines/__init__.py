@@ -55,6 +55,14 @@ class Piece:
     """Tokens of the answer so far."""
     finish: str | None = None
     """On the last piece why it is the last: `stop`, or `length` where the answer was cut."""
+    read: int | None = None
+    """On the last piece: tokens of the prompt, where the engine counts them better than its ruler."""
+
+
+class Open(tuple[Turn, ...]):
+    """Turns that hold nothing of any vault, so that they may leave the machine; all others may not."""
+
+    __slots__ = ()
 
 
 class Ruler(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -25,7 +26,7 @@ class FakeLanguage:
 
     def write(self, turns: Sequence[Turn], sampling: Sampling, so_far: str = "") -> Iterator[Piece]:
         told = " ".join(turn.content for turn in turns).split()
-        words = ["Told:", *told][len(so_far.split()) :]
+        words = _until(sampling.stop, ["Told:", *told])[len(so_far.split()) :]
         finish = "stop" if len(words) <= sampling.max_tokens else "length"
         for written, word in enumerate(words[: sampling.max_tokens], start=1):
             yield Piece(f"{word} ", written)
@@ -33,3 +34,8 @@ class FakeLanguage:
 
     def close(self) -> None:
         pass
+
+
+def _until(stop: Sequence[str], words: Sequence[str]) -> list[str]:
+    """The words before the first that holds one of them."""
+    return list(itertools.takewhile(lambda word: not any(each in word for each in stop), words))

@@ -22,6 +22,9 @@ class FakeEmbedder:
     def embed(self, texts: Sequence[str]) -> Vectors:
         return np.stack([self._one(text) for text in texts])
 
+    def lengths(self, texts: Sequence[str]) -> list[int]:
+        return [len(text.split()) for text in texts]
+
     def _one(self, text: str) -> Vectors:
         vector = np.full(self.capabilities.dimensions, 1e-3, dtype=np.float32)
         for word in text.lower().split():

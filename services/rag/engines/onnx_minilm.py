@@ -14,6 +14,8 @@ from shared.errors import ModelNotReady
 
 MAX_TOKENS = 256
 BATCH = 32
+MARKS = 2
+"""[CLS] and [SEP]."""
 
 
 class OnnxMiniLM:
@@ -44,6 +46,11 @@ class OnnxMiniLM:
             some = order[at : at + BATCH]
             found[some] = self._run([tokens[each] for each in some])
         return found
+
+    def lengths(self, texts: Sequence[str]) -> list[int]:
+        """The tokenizer gives what it cuts off in pieces, each with the two marks that only the first one keeps."""
+        found = self._tokenizer.encode_batch(list(texts))
+        return [len(first.ids) + sum(len(rest.ids) - MARKS for rest in first.overflowing) for first in found]
 
     def _run(self, tokens: list[list[int]]) -> Vectors:
         width = max(map(len, tokens))

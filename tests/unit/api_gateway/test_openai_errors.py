@@ -92,7 +92,8 @@ def test_every_error_has_both_forms() -> None:
 @pytest.mark.parametrize(
     ("path", "scope"),
     [
-        ("/v1/audio/transcriptions", "recordings"), ("/v1/models/x", None), ("/v1/chat/completions", "account"),
+        ("/v1/audio/transcriptions", "recordings"), ("/v1/models/x", None), ("/v1/chat/completions", "chat"),
+        ("/v1/embeddings", "memory"), ("/v1/other", "account"),
         ("/api/v1/transcribe/rec_1", "recordings"), ("/api/v1/other", "account"), ("/transcription/upload", "recordings"),
         ("/gpu/status", "jobs"), ("/", "account"), ("/v1/audiobooks", "account"),
     ],

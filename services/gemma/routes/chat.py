@@ -1,4 +1,4 @@
-"""HTTP of the chat service."""
+"""Questions over the memory, and conversations."""
 
 from __future__ import annotations
 
