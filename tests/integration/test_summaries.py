@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from fastapi import Response
 
-from services.gemma import routes
+from services.gemma.routes import chat as routes
 from services.gemma.engines import Capabilities
 from services.gemma.summaries import AT_WORK, FAILED, SUMMARISE, Summaries
 from services.rag import summaries as kept
