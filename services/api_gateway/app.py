@@ -25,11 +25,13 @@ from services.api_gateway.routes import (
     recordings,
     speakers,
     speech,
+    vault,
     web,
     work,
 )
 from services.api_gateway.service import Identity
 from services.api_gateway.settings import Settings
+from services.api_gateway.vault import VaultLocks
 from shared.auth.tokens import UserTokens
 from shared.crypto.envelope import derive
 from shared.security.body import BodyLimit
@@ -72,11 +74,13 @@ def create_app(
             app.state.clients = clients or Clients(settings, app.state.identity)
             stack.push_async_callback(app.state.clients.close)
             _identity(settings, app, stack)
+            state = app.state
+            state.vault_locks = VaultLocks(state.keyring, state.clients, state.identity_service)
             app.state.checks["redis"] = app.state.store.ping
             yield
 
     # Routes are tried in turn, so what is called most comes first; web is last, since it answers every other path.
-    pages = (memory, work, live, speakers, recordings, edits, chat, speech, identity, openai, calls, house, web)
+    pages = (memory, work, live, speakers, recordings, edits, chat, speech, identity, vault, openai, calls, house, web)
     return create_service(
         NAME,
         settings,
@@ -119,6 +123,6 @@ async def _keyring(settings: Settings, app: FastAPI, stack: AsyncExitStack) -> K
     pool = await postgres.connect(settings.postgres_dsn(), max_size=2)
     stack.push_async_callback(pool.close)
     app.state.checks["postgres"] = lambda: postgres.answers(pool)
-    ring = PostgresKeyring(pool, require_secret("RAG_DB_KEY", settings.rag_db_key))
+    ring = PostgresKeyring(pool, *settings.master_keys())
     await ring.prepare()
     return ring

@@ -21,9 +21,16 @@ NAMES = (
     "redis_password",
 )
 BELONGS = {
-    "api-gateway": ("jwt_secret_primary", "jwt_secret_previous", "session_secret", "users_db_key", "rag_db_key"),
-    "transcription": ("rag_db_key",),
-    "rag": ("rag_db_key",),
+    "api-gateway": (
+        "jwt_secret_primary",
+        "jwt_secret_previous",
+        "session_secret",
+        "users_db_key",
+        "rag_db_key",
+        "rag_db_key_previous",
+    ),
+    "transcription": ("rag_db_key", "rag_db_key_previous"),
+    "rag": ("rag_db_key", "rag_db_key_previous"),
 }
 """Which service is told which secret; no other finds it in its environment."""
 USES_POSTGRES = ("api-gateway", "gpu-coordinator", "transcription", "rag")

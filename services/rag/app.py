@@ -9,19 +9,20 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from fastapi import FastAPI
 
 from services.rag.engines import BUILTIN, Embedder
+from services.rag.outbox import Outbox
 from services.rag.routes import conversations, edits, memories, transcripts
 from services.rag.service import REBUILD, Library
 from services.rag.settings import Settings
 from services.rag.vaults import Vaults
-from shared import engines
+from shared import engines, vault_door
 from shared.clients.gpu_coordinator import CoordinatorClient
 from shared.gpu.worker import TaskWorker
 from shared.lifecycle import background
 from shared.schemas.ids import new_id
 from shared.service import create_service
-from shared.settings import require_secret
 from shared.storage import postgres
 from shared.storage.keyring import Keyring, PostgresKeyring
+from shared.vault_door import VaultDoor
 
 NAME = "rag"
 
@@ -44,13 +45,17 @@ def create_app(
             facts = engine.capabilities
             vaults = Vaults(settings, ring, model=facts.model, dimensions=facts.dimensions)
             stack.push_async_callback(vaults.close)
-            app.state.library = Library(vaults, engine, settings)
+            app.state.library = library = Library(vaults, engine, settings, Outbox(settings.data_dir / "vaults", ring))
+            app.state.vault_door = VaultDoor(
+                NAME, ring, opened=library.opened, closed=library.closed, waiting=library.waiting
+            )
+            await stack.enter_async_context(background(library.take_in_left()))
             app.state.coordinator = coordinator
             if coordinator is None:
                 await stack.enter_async_context(_worker(settings, app))
             yield
 
-    routers = [memories.router, transcripts.router, edits.router, conversations.router]
+    routers = [memories.router, transcripts.router, edits.router, conversations.router, vault_door.router]
     return create_service(NAME, settings, routers=routers, lifespan=lifespan)
 
 
@@ -62,7 +67,7 @@ def _embedder(settings: Settings) -> Embedder:
 @asynccontextmanager
 async def _keyring(settings: Settings, app: FastAPI) -> AsyncIterator[Keyring]:
     pool = await postgres.connect(settings.postgres_dsn())
-    ring = PostgresKeyring(pool, require_secret("RAG_DB_KEY", settings.rag_db_key))
+    ring = PostgresKeyring(pool, *settings.master_keys())
     await ring.prepare()
     app.state.checks["postgres"] = lambda: postgres.answers(pool)
     yield ring

@@ -170,8 +170,19 @@ class Vaults:
                 total -= seat.vault.index_bytes
                 self._pool.submit(seat.vault.close)
 
+    async def lock(self, user_id: str) -> None:
+        """Closed, and its index gone from memory, when this returns; who waits for a turn finds it locked."""
+        try:
+            async with self._turn(user_id) as seat:
+                vault, seat.vault = seat.vault, None
+                if vault is not None:
+                    await self._thread(vault.close)
+        finally:
+            self._trim()
+
     async def delete(self, user_id: str) -> None:
         """The file is gone when this returns."""
+        self._keyring.lock(user_id)
         async with self._turn(user_id) as seat:
             vault, seat.vault = seat.vault, None
             if vault is not None:

@@ -63,4 +63,4 @@ async def put_message(
     """Add or replace one turn; durable when answered."""
     if message.message_id != message_id:
         raise Invalid("The id in the body is not the id in the address.")
-    return await library.run(user.user_id, lambda vault: conversations.put_message(vault, conversation_id, message))
+    return await library.deliver_message(user.user_id, conversation_id, message)

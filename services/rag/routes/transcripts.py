@@ -27,7 +27,7 @@ async def put(
     """Store or replace; durable when answered, and then found by search unless `remember` is false."""
     if transcript.transcript_id != transcript_id:
         raise Invalid("The id in the body is not the id in the address.")
-    return await library.put_transcript(user.user_id, transcript, remember=remember)
+    return await library.deliver_transcript(user.user_id, transcript, remember=remember)
 
 
 @router.get("")
