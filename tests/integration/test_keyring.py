@@ -34,10 +34,10 @@ async def pool(postgres_url: str) -> AsyncIterator[postgres.Pool]:
 
 
 @pytest.fixture(params=["postgres", "memory"])
-async def ring(request: pytest.FixtureRequest) -> Keyring:
+async def ring(request: pytest.FixtureRequest, pool: postgres.Pool) -> Keyring:
     if request.param == "memory":
         return MemoryKeyring()
-    made = PostgresKeyring(request.getfixturevalue("pool"), MASTER)
+    made = PostgresKeyring(pool, MASTER)
     await made.prepare()
     return made
 
@@ -233,9 +233,7 @@ asyncio.run(main())
 """
 
 
-async def test_a_rekey_killed_half_way_leaves_rows_that_old_or_new_open(
-    pool: postgres.Pool, postgres_url: str
-) -> None:
+async def test_a_rekey_killed_half_way_leaves_rows_that_old_or_new_open(pool: postgres.Pool, postgres_url: str) -> None:
     old = PostgresKeyring(pool, MASTER)
     await old.prepare()
     users = [f"usr_{number:04}" for number in range(400)]

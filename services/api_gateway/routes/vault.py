@@ -59,7 +59,7 @@ async def unlock(given: UnlockVault, user: Guessing, locks: TheLocks) -> VaultSt
 
 @router.post("/lock")
 async def lock(user: CurrentUser, locks: TheLocks) -> VaultState:
-    """Nobody reads or writes it until it is unlocked: 423. Work in the background waits, its results are kept sealed."""
+    """Nobody reads or writes it until it is unlocked: 423. Background work waits, its results are kept sealed."""
     return await locks.lock(user)
 
 
