@@ -34,6 +34,7 @@ from services.api_gateway.settings import Settings
 from services.api_gateway.vault import VaultLocks
 from shared.auth.tokens import UserTokens
 from shared.crypto.envelope import derive
+from shared.crypto.passphrase import RECOMMENDED
 from shared.security.body import BodyLimit
 from shared.security.headers import SecurityHeaders
 from shared.service import create_service
@@ -123,6 +124,7 @@ async def _keyring(settings: Settings, app: FastAPI, stack: AsyncExitStack) -> K
     pool = await postgres.connect(settings.postgres_dsn(), max_size=2)
     stack.push_async_callback(pool.close)
     app.state.checks["postgres"] = lambda: postgres.answers(pool)
-    ring = PostgresKeyring(pool, *settings.master_keys())
+    cost = RECOMMENDED._replace(memory_kib=settings.vault_memory_kib)
+    ring = PostgresKeyring(pool, *settings.master_keys(), cost)
     await ring.prepare()
     return ring

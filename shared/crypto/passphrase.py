@@ -1,8 +1,7 @@
 """Keys wrapped under what a person knows: a password, or a recovery code.
 
-A password has little entropy, so Argon2id stands before it with the second recommended option of RFC 9106, section 4
-(64 MiB, 3 passes, 4 lanes); salt and parameters stand before the envelope and are authenticated with it. A recovery
-code carries 160 random bits, which nobody can guess, so HKDF will do.
+A password has little entropy, so Argon2id stands before it; salt and parameters stand before the envelope and are
+authenticated with it. A recovery code carries 160 random bits, which nobody can guess, so HKDF will do.
 """
 
 from __future__ import annotations
@@ -12,13 +11,25 @@ import os
 import secrets
 import struct
 import unicodedata
+from typing import NamedTuple
 
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from shared.crypto.envelope import KEY_BYTES, WrongKey, derive, seal, unseal
 
 ARGON2ID = 1
-MEMORY_KIB, PASSES, LANES = 64 * 1024, 3, 4
+
+
+class Cost(NamedTuple):
+    """What one guess takes."""
+
+    memory_kib: int = 64 * 1024
+    passes: int = 3
+    lanes: int = 4
+
+
+RECOMMENDED = Cost()
+"""The second recommended option of RFC 9106, section 4."""
 MOST_KIB, MOST_PASSES = 1024**2, 20
 """What a stored wrap may ask for; a changed row must not take the memory of the machine."""
 SALT_BYTES = 16
@@ -28,9 +39,9 @@ _LIKE = str.maketrans("018", "OIB")
 """Digits that base32 has not, as they are misread."""
 
 
-def wrap(password: str, key: bytes, aad: bytes) -> bytes:
-    """Blocking, about a second of one core. `aad` names the owner and the purpose."""
-    header = _HEADER.pack(ARGON2ID, MEMORY_KIB, PASSES, LANES) + os.urandom(SALT_BYTES)
+def wrap(password: str, key: bytes, aad: bytes, cost: Cost = RECOMMENDED) -> bytes:
+    """Blocking, a quarter of a second of one core. `aad` names the owner and the purpose."""
+    header = _HEADER.pack(ARGON2ID, *cost) + os.urandom(SALT_BYTES)
     return header + seal(_stretched(password, header), key, aad + header)
 
 

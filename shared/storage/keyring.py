@@ -155,7 +155,8 @@ class Keyring(Protocol):
 class _Ring(ABC):
     """What is the same wherever the rows are."""
 
-    def __init__(self, master: bytes, previous: bytes | None = None) -> None:
+    def __init__(self, master: bytes, previous: bytes | None, cost: passphrase.Cost) -> None:
+        self._cost = cost
         self._masters = {_id_of(each): each for each in (master, previous) if each is not None}
         self._master, self._master_id = master, _id_of(master)
         self._unlocked: dict[str, bytes] = {}
@@ -256,7 +257,7 @@ class _Ring(ABC):
             private = seal(key, secret, _aad(user_id, "private key"))
         await self._change(
             user_id, row, wrapped=None, master_id=None, public_key=public, private_key=private, by_next_password=None,
-            by_password=await _in_thread(passphrase.wrap, password, key, _aad(user_id, "password")),
+            by_password=await _in_thread(passphrase.wrap, password, key, _aad(user_id, "password"), self._cost),
             by_code=passphrase.wrap_by_code(code, key, _aad(user_id, "recovery code")),
         )  # fmt: skip
         await self._scrub()
@@ -290,7 +291,7 @@ class _Ring(ABC):
     async def set_password(self, user_id: str, key: bytes, password: str, *, beside: bool) -> None:
         row = _require_sealed(await self.row(user_id))
         _require_right(user_id, row, key)
-        wrapped = await _in_thread(passphrase.wrap, password, key, _aad(user_id, "password"))
+        wrapped = await _in_thread(passphrase.wrap, password, key, _aad(user_id, "password"), self._cost)
         if beside:
             await self._change(user_id, row, by_next_password=wrapped)
         else:
@@ -359,9 +360,11 @@ _COLUMNS = tuple(each.name for each in fields(KeyRow) if each.name not in ("dest
 class PostgresKeyring(_Ring):
     """Rows in the table `user_key`."""
 
-    def __init__(self, pool: Pool, master: str, previous: str | None = None) -> None:
+    def __init__(
+        self, pool: Pool, master: str, previous: str | None = None, cost: passphrase.Cost = passphrase.RECOMMENDED
+    ) -> None:
         """`previous` still opens rows that `rewrap` has not come to."""
-        super().__init__(derive(master, _PURPOSE), derive(previous, _PURPOSE) if previous else None)
+        super().__init__(derive(master, _PURPOSE), derive(previous, _PURPOSE) if previous else None, cost)
         self._pool = pool
 
     async def prepare(self) -> None:
@@ -455,8 +458,8 @@ def _row_of(found: asyncpg.Record | Mapping[str, Any]) -> KeyRow:
 class MemoryKeyring(_Ring):
     """The twin: rows live as long as the object."""
 
-    def __init__(self) -> None:
-        super().__init__(new_key())
+    def __init__(self, cost: passphrase.Cost = passphrase.RECOMMENDED) -> None:
+        super().__init__(new_key(), None, cost)
         self.rows: dict[str, KeyRow] = {}
 
     async def _read(self, user_id: str) -> KeyRow | None:
