@@ -15,6 +15,7 @@ from fastapi import APIRouter, Depends, Request
 from shared.auth.dependencies import FromService
 from shared.clients.vault import hand_over_info
 from shared.crypto import box
+from shared.crypto.envelope import WrongKey
 from shared.errors import Forbidden
 from shared.schemas.vault import DoorState, HandOver
 from shared.storage.keyring import Keyring
@@ -47,9 +48,13 @@ class VaultDoor:
             public_key=base64.b64encode(self._public).decode(),
         )
 
-    async def unlock(self, user_id: str, sealed: bytes) -> None:
+    async def unlock(self, user_id: str, sealed: str) -> None:
         """Raises WrongKey where it was not sealed to this process, or is another vault's key."""
-        key = box.empty(self._private, sealed, hand_over_info(self._service, user_id))
+        try:
+            filled = base64.b64decode(sealed, validate=True)
+        except ValueError as error:
+            raise WrongKey from error
+        key = box.empty(self._private, filled, hand_over_info(self._service, user_id))
         await self._keyring.unlock(user_id, key)
         await self._opened(user_id)
 
@@ -81,7 +86,7 @@ async def state(user_id: Whose, door: TheDoor) -> DoorState:
 
 @router.post("/unlock", status_code=204)
 async def unlock(given: HandOver, user_id: Whose, door: TheDoor) -> None:
-    await door.unlock(user_id, base64.b64decode(given.box))
+    await door.unlock(user_id, given.box)
 
 
 @router.post("/lock", status_code=204)

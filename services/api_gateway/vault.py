@@ -38,7 +38,7 @@ class VaultLocks:
         self._keyring, self._identity = keyring, identity
         self._doors: tuple[VaultDoors, ...] = (clients.rag, clients.transcription)
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        """Two changes of one password at once would leave accounts and keyring with different ones."""
+        """Whoever takes a password for the accepted one must not meet a change of it half-way."""
 
     async def state(self, user: Principal) -> VaultState:
         row = await self._keyring.row(user.user_id)
@@ -69,17 +69,19 @@ class VaultLocks:
 
     async def unseal(self, user: Principal, password: str) -> None:
         """Results that wait are taken in, then the server's own key opens it again. Raises Invalid, Conflict."""
-        key = await self._by_password(user, password)
-        for door in self._doors:
-            await _quietly(door.unlock_vault(user, key))
-        await self._keyring.unseal(user.user_id, key)
+        async with self._turns[user.user_id]:
+            key = await self._by_password(user, password)
+            for door in self._doors:
+                await _quietly(door.unlock_vault(user, key))
+            await self._keyring.unseal(user.user_id, key)
 
     async def unlock(self, user: Principal, given: UnlockVault) -> VaultState:
         """Raises Invalid; UpstreamUnavailable where a service cannot be told, which stays locked then."""
-        if given.recovery_code is None:
-            key = await self._by_password(user, given.password or "")
-        else:
-            key = await self._by_code(user, given.recovery_code, given.password)
+        async with self._turns[user.user_id]:
+            if given.recovery_code is None:
+                key = await self._by_password(user, given.password or "")
+            else:
+                key = await self._by_code(user, given.recovery_code, given.password)
         await self._hand_over(user, key)
         return await self.state(user)
 
@@ -103,10 +105,9 @@ class VaultLocks:
         except WrongKey:
             raise _refused("The recovery code is wrong.", "/recovery_code") from None
         if password is not None:
-            async with self._turns[user.user_id]:
-                if not await self._identity.knows(user, password):
-                    raise _refused(WRONG)
-                await self._keyring.set_password(user.user_id, key, password, beside=False)
+            if not await self._identity.knows(user, password):
+                raise _refused(WRONG)
+            await self._keyring.set_password(user.user_id, key, password, beside=False)
         return key
 
     async def lock(self, user: Principal) -> VaultState:
@@ -119,8 +120,9 @@ class VaultLocks:
 
     async def new_code(self, user: Principal, password: str) -> RecoveryCode:
         """The one before opens nothing any more. Raises Invalid, Conflict."""
-        key = await self._by_password(user, password)
-        return RecoveryCode(recovery_code=await self._keyring.new_code(user.user_id, key))
+        async with self._turns[user.user_id]:
+            key = await self._by_password(user, password)
+            return RecoveryCode(recovery_code=await self._keyring.new_code(user.user_id, key))
 
     # -- with the account
 
@@ -132,8 +134,11 @@ class VaultLocks:
 
     async def _open(self, user: Principal, password: str) -> None:
         row = await self._keyring.row(user.user_id)
-        if row.sealed and (row.by_next_password is not None or (await self.state(user)).locked):
-            await self._hand_over(user, await self._keyring.by_password(user.user_id, password, accepted=True))
+        if not row.sealed or (row.by_next_password is None and not (await self.state(user)).locked):
+            return
+        async with self._turns[user.user_id]:  # the password may have been changed since it was looked at
+            key = await self._by_password(user, password)
+        await self._hand_over(user, key)
 
     async def change_password(self, user: Principal, change: ChangePassword) -> None:
         """Of the account and the sealed vault. A vault that is under an earlier password stays under that one."""

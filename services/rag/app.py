@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
 
+from services.rag.deliveries import Deliveries
 from services.rag.engines import BUILTIN, Embedder
 from services.rag.outbox import Outbox
 from services.rag.routes import conversations, edits, memories, transcripts
@@ -45,11 +46,11 @@ def create_app(
             facts = engine.capabilities
             vaults = Vaults(settings, ring, model=facts.model, dimensions=facts.dimensions)
             stack.push_async_callback(vaults.close)
-            app.state.library = library = Library(vaults, engine, settings, Outbox(settings.data_dir / "vaults", ring))
-            app.state.vault_door = VaultDoor(
-                NAME, ring, opened=library.opened, closed=library.closed, waiting=library.waiting
-            )
-            await stack.enter_async_context(background(library.take_in_left()))
+            app.state.library = library = Library(vaults, engine, settings)
+            app.state.deliveries = made = Deliveries(library, Outbox(settings.data_dir / "vaults", ring))
+            stack.push_async_callback(made.stop)
+            app.state.vault_door = VaultDoor(NAME, ring, opened=made.take_in, closed=vaults.lock, waiting=made.waiting)
+            await stack.enter_async_context(background(made.take_in_left()))
             app.state.coordinator = coordinator
             if coordinator is None:
                 await stack.enter_async_context(_worker(settings, app))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -14,36 +13,29 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from services.rag import conversations, edits, repository, revisions, search, transcripts
+from services.rag import edits, repository, revisions, search, transcripts
 from services.rag.engines import Embedder, Vectors
-from services.rag.outbox import Outbox
 from services.rag.passages import chunks_of, passages_of
 from services.rag.repository import Chunk
 from services.rag.settings import Settings
 from services.rag.transcripts import Edit
 from services.rag.vaults import Vault, Vaults
-from shared.errors import NotFound, PreconditionFailed, ProductError, VaultLocked
+from shared.errors import PreconditionFailed
 from shared.gpu.worker import TaskContext
 from shared.schemas.ids import new_id
-from shared.schemas.rag import EditMemory, Memory, Message, NewMemory, SearchHit, SearchRequest
+from shared.schemas.rag import EditMemory, Memory, NewMemory, SearchHit, SearchRequest
 from shared.schemas.transcription import Transcript
 
 Result = TypeVar("Result")
 REBUILD = "rebuild_index"
 BATCH = 128
-TAKE_IN_S = 5.0
-"""How long whoever unlocks a vault waits for what goes into it; the rest follows."""
-log = logging.getLogger(__name__)
 
 
 class Library:
     """Every user's memory, each in a vault of their own."""
 
-    def __init__(self, vaults: Vaults, embedder: Embedder, settings: Settings, outbox: Outbox | None = None) -> None:
-        """Without an outbox, what comes for a locked vault is refused."""
+    def __init__(self, vaults: Vaults, embedder: Embedder, settings: Settings) -> None:
         self._vaults = vaults
-        self._outbox = outbox
-        self._taking: dict[str, asyncio.Task[None]] = {}
         self._embedder = embedder
         self._settings = settings
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="embed")
@@ -126,74 +118,6 @@ class Library:
             with suppress(PreconditionFailed):  # it was edited between reading and writing
                 return await self.run(user_id, work)
 
-    # -- what comes while the vault is locked
-
-    async def deliver_transcript(self, user_id: str, transcript: Transcript, *, remember: bool) -> Transcript:
-        """A result of background work: stored, or in a box until the vault is unlocked."""
-        try:
-            return await self.put_transcript(user_id, transcript, remember=remember)
-        except VaultLocked:
-            if self._outbox is None:
-                raise
-            value = {"transcript": transcript.model_dump(mode="json"), "remember": remember}
-            await self._outbox.put(user_id, f"transcript-{transcript.transcript_id}", value)
-            return transcript
-
-    async def deliver_message(self, user_id: str, conversation_id: str, message: Message) -> Message:
-        """A turn of a conversation; an answer that was being written when the vault was locked waits in a box."""
-        try:
-            return await self._put_message(user_id, conversation_id, message)
-        except VaultLocked:
-            if self._outbox is None or message.role != "assistant":
-                raise
-            value = {"conversation_id": conversation_id, "message": message.model_dump(mode="json")}
-            await self._outbox.put(user_id, f"message-{message.message_id}", value)
-            return message
-
-    async def _put_message(self, user_id: str, conversation_id: str, message: Message) -> Message:
-        return await self.run(user_id, lambda vault: conversations.put_message(vault, conversation_id, message))
-
-    async def waiting(self, user_id: str) -> int:
-        return 0 if self._outbox is None else await self._outbox.count(user_id)
-
-    async def opened(self, user_id: str) -> None:
-        """The vault was unlocked: what waited goes in, the last of it perhaps a moment later."""
-        if user_id not in self._taking:
-            self._taking[user_id] = task = asyncio.create_task(self._take_in(user_id))
-            task.add_done_callback(lambda _: self._taking.pop(user_id, None))
-        await asyncio.wait({self._taking[user_id]}, timeout=TAKE_IN_S)
-
-    async def closed(self, user_id: str) -> None:
-        """The key is gone: nothing of the vault stays in memory."""
-        await self._vaults.lock(user_id)
-
-    async def take_in_left(self) -> None:
-        """What a process before this one did not get to; locked vaults keep theirs."""
-        for user_id in await self._outbox.users() if self._outbox is not None else []:
-            await self._take_in(user_id)
-
-    async def _take_in(self, user_id: str) -> None:
-        if self._outbox is None:
-            return
-        for name in await self._outbox.names(user_id):
-            try:
-                async with self._outbox.taking(user_id, name) as value:
-                    await self._taken(user_id, value)
-            except VaultLocked:
-                return
-            except ProductError as error:  # the box stays; the next unlocking tries again
-                log.warning("a result that waited was not taken in", extra={"code": error.code})
-            except Exception as error:
-                log.exception("a result that waited was not taken in", extra={"kind": type(error).__name__})
-
-    async def _taken(self, user_id: str, value: dict[str, Any]) -> None:
-        if "transcript" in value:
-            transcript = Transcript.model_validate(value["transcript"])
-            await self.put_transcript(user_id, transcript, remember=value["remember"])
-            return
-        with suppress(NotFound):  # the conversation was deleted
-            await self._put_message(user_id, value["conversation_id"], Message.model_validate(value["message"]))
-
     async def revise(self, user_id: str, transcript_id: str, edit: Edit, expected: int | None) -> Transcript:
         """A change of segments or speakers, found by search at once. Raises PreconditionFailed, NotFound.
 
@@ -242,8 +166,6 @@ class Library:
 
     async def delete_owner(self, user_id: str) -> None:
         await self._vaults.delete(user_id)
-        if self._outbox is not None:
-            await self._outbox.delete(user_id)
 
 
 def _columns(edit: EditMemory) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import Depends, Query, Request
 
+from services.rag.deliveries import Deliveries
 from services.rag.service import Library
 
 Limit = Annotated[int, Query(ge=1, le=200)]
@@ -17,4 +18,10 @@ async def the_library(request: Request) -> Library:
     return library
 
 
+async def the_deliveries(request: Request) -> Deliveries:
+    deliveries: Deliveries = request.app.state.deliveries
+    return deliveries
+
+
 TheLibrary = Annotated[Library, Depends(the_library)]
+TheDeliveries = Annotated[Deliveries, Depends(the_deliveries)]

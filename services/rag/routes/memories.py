@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from services.rag import repository
-from services.rag.routes import Cursor, Limit, TheLibrary
+from services.rag.routes import Cursor, Limit, TheDeliveries, TheLibrary
 from services.rag.service import REBUILD
 from shared.auth.dependencies import ForUser, FromService
 from shared.clients.gpu_coordinator import CoordinatorClient
@@ -82,5 +82,6 @@ async def clear(user: ForUser, library: TheLibrary) -> None:
 
 
 @router.delete("/owner/{user_id}", status_code=204)
-async def delete_owner(user_id: str, caller: FromService, library: TheLibrary) -> None:
+async def delete_owner(user_id: str, caller: FromService, library: TheLibrary, deliveries: TheDeliveries) -> None:
     await library.delete_owner(user_id)
+    await deliveries.delete_owner(user_id)
