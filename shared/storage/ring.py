@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from shared.crypto import box, passphrase
@@ -44,8 +44,8 @@ class KeyRow:
 class UserKey:
     """An open vault's key: seals, and opens also what was sealed while the vault was locked."""
 
-    data: bytes
-    private: bytes | None = None
+    data: bytes = field(repr=False)
+    private: bytes | None = field(default=None, repr=False)
 
     def seal(self, plaintext: bytes, aad: bytes) -> bytes:
         return seal(self.data, plaintext, aad)
