@@ -21,7 +21,7 @@ from shared.schemas.vault import DoorState, HandOver
 from shared.storage.keyring import Keyring
 
 OfUser = Callable[[str], Awaitable[None]]
-router = APIRouter(prefix="/vault")
+router = APIRouter(prefix="/vault-door")
 
 
 class VaultDoor:
@@ -84,11 +84,11 @@ async def state(user_id: Whose, door: TheDoor) -> DoorState:
     return await door.state(user_id)
 
 
-@router.post("/unlock", status_code=204)
-async def unlock(given: HandOver, user_id: Whose, door: TheDoor) -> None:
+@router.post("/open", status_code=204)
+async def open_(given: HandOver, user_id: Whose, door: TheDoor) -> None:
     await door.unlock(user_id, given.box)
 
 
-@router.post("/lock", status_code=204)
-async def lock(user_id: Whose, door: TheDoor) -> None:
+@router.post("/close", status_code=204)
+async def close(user_id: Whose, door: TheDoor) -> None:
     await door.lock(user_id)

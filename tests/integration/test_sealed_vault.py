@@ -18,10 +18,12 @@ import redis
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from shared.auth.service_tokens import ServiceIdentity
 from shared.schemas.ids import new_id
 from shared.schemas.live import CLOSE_LOCKED
+from shared.settings import ServiceSettings
 from tests.conftest import ROOT
-from tests.integration.transcription_house import House, database, finished, upload, wav
+from tests.integration.transcription_house import Caller, House, database, finished, upload, wav
 
 OLD, NEW = "a long enough pass phrase", "quite another pass phrase"
 CANARY = "zanzibarquetzal"
@@ -292,11 +294,14 @@ def test_only_the_gateway_turns_the_lock(house: Sealed) -> None:
     gina = house.join("gina")
     gina.seal()
     with house.client(gina.user_id, "rag") as as_gateway:
-        public = as_gateway.get("/vault").json()["public_key"]
+        public = as_gateway.get("/vault-door").json()["public_key"]
         for box in ("AAAA", public):
-            assert as_gateway.post("/vault/unlock", json={"box": box}).status_code == 500
+            assert as_gateway.post("/vault-door/open", json={"box": box}).status_code == 500
     with house.as_gateway("rag") as nobody:
-        assert nobody.get("/vault").status_code == 403
+        assert nobody.get("/vault-door").status_code == 403
+    emotion = ServiceIdentity.from_settings("emotion", ServiceSettings(data_dir=house.folder))
+    with httpx.Client(base_url=house.url("rag"), auth=Caller(emotion, "rag", gina.user_id)) as other:
+        assert [other.get("/vault-door").status_code, other.post("/vault-door/close").status_code] == [403, 403]
     assert gina.remembers() == []
 
 
