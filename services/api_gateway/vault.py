@@ -146,8 +146,8 @@ class VaultLocks:
             await self._identity.check_change(user, change)
             wrapped = await self._wrapped_beside(user, change)
             await self._identity.change_password(user, change)
-            if wrapped:
-                await self._keyring.settle(user.user_id)
+            if wrapped:  # the password is changed by now; what fails here is done at the next unlocking
+                await _quietly(self._keyring.settle(user.user_id))
 
     async def _wrapped_beside(self, user: Principal, change: ChangePassword) -> bool:
         if not (await self._keyring.row(user.user_id)).sealed:
@@ -161,10 +161,11 @@ class VaultLocks:
 
 
 async def _quietly(work: Awaitable[object]) -> None:
+    """What may fail without harm: then a vault stays as locked as it was."""
     try:
         await work
     except ProductError as error:
-        log.info("a vault was not unlocked", extra={"code": error.code})
+        log.info("a lock was not turned", extra={"code": error.code})
 
 
 def _refused(detail: str, pointer: str = "/password") -> Invalid:

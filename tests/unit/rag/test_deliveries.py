@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from services.rag import conversations
+from services.rag import conversations, transcripts
+from services.rag import vaults as vaults_module
 from services.rag.deliveries import Deliveries
 from services.rag.engines.fake import FakeEmbedder
 from services.rag.outbox import Outbox
@@ -21,6 +22,7 @@ from shared.errors import NotFound, StorageFailed, VaultLocked
 from shared.schemas.rag import Message, NewMemory, SearchRequest
 from shared.schemas.transcription import Transcript
 from shared.storage.keyring import MemoryKeyring
+from shared.storage.sqlcipher import in_our_words
 
 ANNA = "usr_anna"
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -83,11 +85,8 @@ async def test_a_locked_vault_is_closed_and_so_is_its_index(desk: Desk) -> None:
     ):
         with pytest.raises(VaultLocked):
             await work
-    with pytest.raises(StorageFailed):
-        from shared.storage.sqlcipher import in_our_words
-
-        with in_our_words():
-            seen[0].db.execute("SELECT 1")
+    with pytest.raises(StorageFailed), in_our_words():
+        seen[0].db.execute("SELECT 1")
     assert not [seat for seat in desk.vaults._seats.values() if seat.vault is not None]
     await desk.unlock()
     assert await desk.library.search(ANNA, SearchRequest(query="key"))
@@ -108,8 +107,6 @@ async def test_what_comes_while_it_is_locked_goes_in_once(desk: Desk, tmp_path: 
     assert await desk.deliveries.waiting(ANNA) == 2
     await desk.unlock()
     assert await desk.deliveries.waiting(ANNA) == 0 and await desk.outbox.users() == []
-    from services.rag import transcripts
-
     assert (await desk.library.run(ANNA, lambda vault: transcripts.get(vault, "rec_1"))).title == "whole"
     found = await desk.library.run(ANNA, lambda vault: conversations.get(vault, talk))
     assert [each.content for each in found.messages] == ["zanzibar"]
@@ -148,3 +145,23 @@ async def test_boxes_go_with_their_owner_and_names_stay_in_their_folder(desk: De
     await desk.ring.destroy(ANNA)
     with pytest.raises(NotFound):
         await desk.deliveries.message(ANNA, "cnv_1", message("later"))
+
+
+async def test_an_open_vault_of_whose_sealing_nobody_told_us_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = Desk(tmp_path)
+    await desk.library.remember(ANNA, NewMemory(content="The spare key lies under the pot."))
+    monkeypatch.setattr(vaults_module, "LOOK_S", -1.0)
+
+    async def down(_: str) -> bytes:
+        raise StorageFailed
+
+    with monkeypatch.context() as without_database:
+        without_database.setattr(desk.ring, "data_key", down)
+        assert await desk.library.search(ANNA, SearchRequest(query="key")), "what is open needs no database"
+    await desk.ring.seal(ANNA, "a long enough pass phrase")  # the gateway died before it could say so
+    with pytest.raises(VaultLocked):
+        await desk.library.search(ANNA, SearchRequest(query="key"))
+    assert not [seat for seat in desk.vaults._seats.values() if seat.vault is not None]
+    await desk.vaults.close()
