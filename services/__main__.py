@@ -1,4 +1,4 @@
-"""`nemo`: up, down, status, gpu, logs, doctor, demo, models, run."""
+"""`nemo`: up, down, status, gpu, logs, doctor, demo, models, run, users, rekey."""
 
 from __future__ import annotations
 
@@ -68,6 +68,8 @@ def parser() -> argparse.ArgumentParser:
     users.add_argument("what", choices=["list", "add", "set-password"])
     users.add_argument("username", nargs="?")
     users.set_defaults(run=_users)
+    rekey = commands.add_parser("rekey", help="a new master key for all users' keys; stop the platform first")
+    rekey.set_defaults(run=_rekey)
     commands.add_parser("openapi", help="the public API as an OpenAPI document").set_defaults(run=_openapi)
     return top
 
@@ -132,6 +134,12 @@ def _users(arguments: argparse.Namespace) -> int:
     from services.cli import users
 
     return asyncio.run(users.run(arguments.what, arguments.username))
+
+
+def _rekey(arguments: argparse.Namespace) -> int:
+    from services.cli import rekey
+
+    return asyncio.run(rekey.run(ServiceSettings()))
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -117,6 +117,8 @@ class ServiceSettings(BaseSettings):
 
     rag_db_key: SecretStr | None = shared_name("RAG_DB_KEY", None)
     """Master key that wraps every user's data key; at least 32 characters."""
+    rag_db_key_previous: SecretStr | None = shared_name("RAG_DB_KEY_PREVIOUS", None)
+    """The master key before; still opens what `nemo rekey` has not come to. Empty: none."""
 
     api_gateway_url: str | None = shared_name("API_GATEWAY_URL", None)
     """Where the gateway is. Empty: loopback and its usual port."""
@@ -167,6 +169,14 @@ class ServiceSettings(BaseSettings):
 
     def port_of(self, service: str) -> int:
         return self.port or SERVICE_PORTS[service]
+
+    def master_keys(self) -> tuple[str, str | None]:
+        """The key that wraps users' keys, and the one before where there is one. Raises WeakSecret."""
+        previous = self.rag_db_key_previous
+        return (
+            require_secret("RAG_DB_KEY", self.rag_db_key),
+            require_secret("RAG_DB_KEY_PREVIOUS", previous) if previous else None,
+        )
 
     def postgres_dsn(self) -> str:
         """URL of PostgreSQL. ValueError where none is configured."""

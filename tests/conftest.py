@@ -115,6 +115,7 @@ class Platform:
             "API_GATEWAY_REQUESTS_PER_MINUTE": "100000",
             "API_GATEWAY_SIGN_INS_PER_MINUTE": "10000",
             "API_GATEWAY_BCRYPT_ROUNDS": "4",
+            "API_GATEWAY_VAULT_MEMORY_KIB": "1024",
         }
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(

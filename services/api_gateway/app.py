@@ -28,13 +28,16 @@ from services.api_gateway.routes import (
     speakers,
     speech,
     summaries,
+    vault,
     web,
     work,
 )
 from services.api_gateway.service import Identity
 from services.api_gateway.settings import Settings
+from services.api_gateway.vault import VaultLocks
 from shared.auth.tokens import UserTokens
 from shared.crypto.envelope import derive
+from shared.crypto.passphrase import RECOMMENDED
 from shared.security.body import BodyLimit
 from shared.security.headers import SecurityHeaders
 from shared.service import create_service
@@ -77,6 +80,8 @@ def create_app(
             app.state.clients = clients or Clients(settings, app.state.identity)
             stack.push_async_callback(app.state.clients.close)
             _identity(settings, app, stack)
+            state = app.state
+            state.vault_locks = VaultLocks(state.keyring, state.clients, state.identity_service)
             app.state.checks["redis"] = app.state.store.ping
             yield
 
@@ -94,6 +99,7 @@ def create_app(
         summaries,
         speech,
         identity,
+        vault,
         openai,
         calls,
         house,
@@ -141,6 +147,7 @@ async def _keyring(settings: Settings, app: FastAPI, stack: AsyncExitStack) -> K
     pool = await postgres.connect(settings.postgres_dsn(), max_size=2)
     stack.push_async_callback(pool.close)
     app.state.checks["postgres"] = lambda: postgres.answers(pool)
-    ring = PostgresKeyring(pool, require_secret("RAG_DB_KEY", settings.rag_db_key))
+    cost = RECOMMENDED._replace(memory_kib=settings.vault_memory_kib)
+    ring = PostgresKeyring(pool, *settings.master_keys(), cost)
     await ring.prepare()
     return ring

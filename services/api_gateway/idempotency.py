@@ -13,12 +13,11 @@ import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.crypto.envelope import seal, unseal
+from shared.crypto.envelope import WrongKey, derive, seal, unseal
 from shared.errors import BadRequest, Invalid, ProductError, StillRunning
 from shared.problems import problem_response
 from shared.storage.redis import Store
@@ -66,7 +65,7 @@ class Idempotency:
         ours = await store.claim(f"{key}:run", RUNNING_S)
         kept = await store.get(key)
         if kept is not None:
-            await _again(json.loads(unseal(state.idempotency_key, base64.b64decode(kept))), scope, receive, send)
+            await _again(base64.b64decode(kept), state.idempotency_key, scope, receive, send)
         elif not ours:
             raise StillRunning("The first call with this Idempotency-Key is still at work.", retry_after_s=2)
         else:
@@ -75,7 +74,8 @@ class Idempotency:
                 await exchange.run(self._app)
                 if exchange.worth_keeping:
                     with suppress(ProductError):  # the answer is sent already; only the memory of it is lost
-                        await store.put(key, _sealed(exchange, state.idempotency_key), KEEP_S)
+                        answer_key = _answer_key(state.idempotency_key, scope, exchange.digest)
+                        await store.put(key, _sealed(exchange, answer_key), KEEP_S)
 
 
 def _key(scope: Scope) -> str | None:
@@ -115,7 +115,7 @@ async def _claimed(store: Store, key: str) -> AsyncIterator[None]:
             await store.delete(key)
 
 
-async def _again(kept: dict[str, Any], scope: Scope, receive: Receive, send: Send) -> None:
+async def _again(sealed: bytes, secret: bytes, scope: Scope, receive: Receive, send: Send) -> None:
     digest = BodyDigest(scope)
     while True:
         message = await receive()
@@ -124,17 +124,24 @@ async def _again(kept: dict[str, Any], scope: Scope, receive: Receive, send: Sen
         digest.update(message.get("body", b""))
         if not message.get("more_body", False):
             break
-    if digest.value() != kept["digest"]:
-        raise Invalid("This Idempotency-Key was used with another body.")
+    try:
+        kept = json.loads(unseal(_answer_key(secret, scope, digest), sealed))
+    except WrongKey:
+        raise Invalid("This Idempotency-Key was used with another body.") from None
     headers = [(name.encode(), value.encode("latin-1")) for name, value in kept["headers"]]
     headers.append((b"idempotency-replayed", b"true"))
     await send({"type": "http.response.start", "status": kept["status"], "headers": headers})
     await send({"type": "http.response.body", "body": base64.b64decode(kept["body"])})
 
 
+def _answer_key(secret: bytes, scope: Scope, digest: BodyDigest) -> bytes:
+    """Of what only the client knows too: an answer may hold what lies in a sealed vault."""
+    sent = Headers(scope=scope)["idempotency-key"]
+    return derive(secret + hashlib.sha256(f"{digest.value()} {sent}".encode()).digest(), "nemo idempotent answers v2")
+
+
 def _sealed(exchange: _Exchange, key: bytes) -> str:
     body = {
-        "digest": exchange.digest.value(),
         "status": exchange.status,
         "headers": [(name.decode(), value.decode("latin-1")) for name, value in exchange.headers if name in _KEPT],
         "body": base64.b64encode(exchange.body).decode(),
@@ -184,7 +191,12 @@ class _Exchange:
 
     @property
     def worth_keeping(self) -> bool:
-        return self._whole and self._ended and 200 <= self.status < 500 and self.status not in (401, 403, 409, 413, 429)
+        return (
+            self._whole
+            and self._ended
+            and 200 <= self.status < 500
+            and self.status not in (401, 403, 409, 413, 423, 429)
+        )
 
     async def run(self, app: ASGIApp) -> None:
         await app(self._scope, self.receive, self.send)

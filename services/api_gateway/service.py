@@ -236,14 +236,21 @@ class Identity:
         if principal.session_id is not None and principal.session_id.startswith("ses_"):
             await self.accounts.end_session(principal.session_id)
 
-    async def change_password(self, principal: Principal, change: ChangePassword) -> None:
-        user = self.accounts.user(principal.user_id)
-        row = self.accounts.with_name(user.username)
-        if row is None or not await self._passwords.matches(change.current_password, row["password_hash"]):
+    async def knows(self, principal: Principal, password: str) -> bool:
+        """Whether it is the account's password."""
+        row = self.accounts.one("SELECT password_hash FROM user WHERE id = ?", principal.user_id)
+        return await self._passwords.matches(password, None if row is None else row["password_hash"])
+
+    async def check_change(self, principal: Principal, change: ChangePassword) -> None:
+        """Raises Invalid where the current password is wrong or the new one will not do."""
+        if not await self.knows(principal, change.current_password):
             raise Invalid("The current password is wrong.")
-        check_strength(change.new_password, user.username)
+        check_strength(change.new_password, self.accounts.user(principal.user_id).username)
+
+    async def change_password(self, principal: Principal, change: ChangePassword) -> None:
+        """What `check_change` let pass; every other session ends."""
         hashed = await self._passwords.hash(change.new_password)
-        await self.accounts.set_password(user.id, hashed, principal.session_id)
+        await self.accounts.set_password(principal.user_id, hashed, principal.session_id)
 
     async def set_password(self, username: str, password: str) -> None:
         """For the operator's command line: every session of the user ends."""

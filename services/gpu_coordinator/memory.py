@@ -167,7 +167,7 @@ class MemoryTaskStore:
         if state == "queued" and not released and (not finish.retry or dead):
             state = "dead" if finish.retry else "failed"
         wait_s = min(self._settings.retry_base_s * 2 ** max(0, task.attempt - 1), self._settings.retry_most_s)
-        self._after[task.task_id] = 0 if released else self._clock() + wait_s
+        self._after[task.task_id] = self._clock() + (finish.after_s if released else wait_s)
         return self._set(
             task.task_id,
             state=state,
@@ -248,6 +248,9 @@ class MemoryTaskStore:
         ]
         self._drop(old)
         return len(old)
+
+    async def wake(self, owner: str) -> None:
+        self._after.update({task.task_id: 0 for task in self._tasks.values() if task.owner == owner})
 
     async def delete_owner(self, owner: str) -> None:
         self._drop([t.task_id for t in self._tasks.values() if t.owner == owner])

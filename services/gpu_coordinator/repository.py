@@ -65,6 +65,10 @@ class TaskStore(Protocol):
         """Seconds that the oldest waiting task of each class has waited."""
         ...
 
+    async def wake(self, owner: str) -> None:
+        """What waits until later is due now."""
+        ...
+
     async def delete_owner(self, owner: str) -> None: ...
 
 
@@ -103,7 +107,8 @@ WHERE task_id = $1 AND token = $2 AND state IN ('running', 'preempting') RETURNI
 
 _RELEASED = """
 UPDATE task SET state = CASE WHEN cancel_requested THEN 'cancelled' ELSE 'queued' END, worker = NULL,
-    finished_at = CASE WHEN cancel_requested THEN now() END, run_after = now(), attempt = attempt - 1,
+    finished_at = CASE WHEN cancel_requested THEN now() END, run_after = now() + make_interval(secs => $3),
+    attempt = attempt - 1,
     lease_until = NULL, token = nextval('task_token')
 WHERE task_id = $1 AND token = $2 AND state IN ('running', 'preempting') RETURNING *
 """
@@ -159,6 +164,10 @@ _RETRY = """
 UPDATE task SET state = 'queued', attempt = 0, cancel_requested = false, error = NULL, result = NULL,
     finished_at = NULL, run_after = now(), token = nextval('task_token')
 WHERE task_id = $1 AND ($2::text IS NULL OR owner = $2) AND state IN ('failed', 'dead', 'cancelled') RETURNING *
+"""
+
+_WAKE = """
+UPDATE task SET run_after = now() WHERE owner = $1 AND state = 'queued' AND run_after > now() RETURNING *
 """
 
 
@@ -227,7 +236,7 @@ class PostgresTaskStore:
             base, most = self._settings.retry_base_s, self._settings.retry_most_s
             row = await self._change(_FAILED, *whose, finish.error, finish.retry, base, most)
         elif finish.outcome == "released":
-            row = await self._change(_RELEASED, *whose)
+            row = await self._change(_RELEASED, *whose, finish.after_s)
         else:
             row = await self._change(_ENDED, *whose, finish.outcome, _json(finish.result), finish.error)
         return self._fenced(row)
@@ -294,6 +303,10 @@ class PostgresTaskStore:
                 days * DAY_S,
             )
         return int(done.split()[-1])
+
+    async def wake(self, owner: str) -> None:
+        with in_our_words():
+            await self._pool.fetch(noted(_WAKE), owner)
 
     async def delete_owner(self, owner: str) -> None:
         with in_our_words():

@@ -74,6 +74,11 @@ async def task(task_id: str, queue: TheQueue, caller: FromService) -> Task:
     return await queue.store.get(task_id)
 
 
+@router.post("/queue/owner/{user_id}/wake", status_code=204)
+async def wake_owner(user_id: str, queue: TheQueue, caller: FromService) -> None:
+    await queue.store.wake(user_id)
+
+
 @router.delete("/queue/owner/{user_id}", status_code=204)
 async def delete_owner(user_id: str, queue: TheQueue, caller: FromService) -> None:
     await queue.store.delete_owner(user_id)

@@ -9,7 +9,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
 
+from services.rag.deliveries import Deliveries
 from services.rag.engines import BUILTIN, Embedder
+from services.rag.outbox import Outbox
 from services.rag.ownership import Ownership
 from services.rag.reading import READ, Reading
 from services.rag.retention import Keeper
@@ -28,17 +30,17 @@ from services.rag.routes import (
 from services.rag.service import REBUILD, Library
 from services.rag.settings import Settings
 from services.rag.vaults import Vaults
-from shared import engines
+from shared import engines, vault_door
 from shared.clients.gpu_coordinator import CoordinatorClient
 from shared.clients.transcription import TranscriptionClient
 from shared.gpu.worker import TaskWorker
 from shared.lifecycle import background
 from shared.schemas.ids import new_id
 from shared.service import create_service
-from shared.settings import require_secret
 from shared.storage import postgres
 from shared.storage.blobs import FileBlobs
 from shared.storage.keyring import Keyring, PostgresKeyring
+from shared.vault_door import VaultDoor
 
 NAME = "rag"
 
@@ -61,16 +63,20 @@ def create_app(
             able = engine.capabilities
             vaults = Vaults(settings, ring, model=able.model, dimensions=able.dimensions)
             stack.push_async_callback(vaults.close)
-            app.state.library = Library(vaults, engine, settings)
-            stack.push_async_callback(app.state.library.learner.close)
+            app.state.library = library = Library(vaults, engine, settings)
+            stack.push_async_callback(library.learner.close)
             app.state.coordinator = client = coordinator or CoordinatorClient(settings, app.state.identity)
+            app.state.deliveries = made = Deliveries(library, Outbox(settings.data_dir / "vaults", ring))
+            stack.push_async_callback(made.stop)
+            app.state.vault_door = VaultDoor(NAME, ring, opened=made.take_in, closed=vaults.lock, waiting=made.waiting)
+            await stack.enter_async_context(background(made.take_in_left()))
             blobs = FileBlobs(settings.data_dir / "documents")
-            app.state.reading = Reading(app.state.library, blobs, ring, client, settings)
+            app.state.reading = Reading(library, blobs, ring, client, settings)
             speech = await stack.enter_async_context(TranscriptionClient(settings, app.state.identity))
             shutil.rmtree(settings.data_dir / "imports", ignore_errors=True)  # of imports that were killed
             incoming = FileBlobs(settings.data_dir / "imports")
-            app.state.ownership = Ownership(app.state.library, blobs, incoming, ring, client, speech, settings)
-            app.state.keeper = Keeper(app.state.library, app.state.reading, speech, settings.data_dir / "vaults")
+            app.state.ownership = Ownership(library, blobs, incoming, ring, client, speech, settings)
+            app.state.keeper = Keeper(library, app.state.reading, speech, settings.data_dir / "vaults")
             if coordinator is None:
                 await stack.enter_async_context(_workers(client, app))
             yield
@@ -86,6 +92,7 @@ def create_app(
         similarities.router,
         summaries.router,
         embeddings.router,
+        vault_door.router,
     ]
     return create_service(NAME, settings, routers=routers, lifespan=lifespan)
 
@@ -98,7 +105,7 @@ def _embedder(settings: Settings) -> Embedder:
 @asynccontextmanager
 async def _keyring(settings: Settings, app: FastAPI) -> AsyncIterator[Keyring]:
     pool = await postgres.connect(settings.postgres_dsn())
-    ring = PostgresKeyring(pool, require_secret("RAG_DB_KEY", settings.rag_db_key))
+    ring = PostgresKeyring(pool, *settings.master_keys())
     await ring.prepare()
     app.state.checks["postgres"] = lambda: postgres.answers(pool)
     yield ring

@@ -19,6 +19,7 @@ from services.rag.engines import Vectors
 from services.rag.index import VectorIndex
 from services.rag.schema import STEPS
 from services.rag.settings import Settings
+from shared.errors import ProductError, StorageFailed
 from shared.storage import sqlcipher
 from shared.storage.keyring import Keyring
 
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 Given = ParamSpec("Given")
 THREADS = 8
+LOOK_S = 5.0
+"""How long an open vault is used without asking for its key."""
 
 
 class Vault:
@@ -109,6 +112,8 @@ class _Seat:
 
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     vault: Vault | None = None
+    looked_at: float = 0.0
+    """When it was last seen that its key may be had, by the loop's clock."""
     callers: int = 0
     """Who has the turn or waits for it; a vault with callers is not closed."""
 
@@ -124,15 +129,35 @@ class Vaults:
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="vault")
 
     async def run(self, user_id: str, work: Callable[[Vault], Result]) -> Result:
-        """`work(vault)` in a thread, alone with the vault. Raises NotFound for a deleted user."""
+        """`work(vault)` in a thread, alone with the vault. Raises NotFound for a deleted user, VaultLocked."""
         try:
             async with self._turn(user_id) as seat:
-                if seat.vault is None:
-                    key = await self._keyring.data_key(user_id)
-                    seat.vault = await self._thread(Vault, self._path(user_id), key, self._model, self._dimensions)
-                return await self._thread(_alone, seat.vault, work)
+                return await self._thread(_alone, await self._open(user_id, seat), work)
         finally:
             self._trim()
+
+    async def _open(self, user_id: str, seat: _Seat) -> Vault:
+        """Now and then an open one is asked for its key anew: nobody may have told us that it was sealed or deleted."""
+        now = asyncio.get_running_loop().time()
+        if seat.vault is None or now - seat.looked_at > LOOK_S:
+            try:
+                key = await self._keyring.data_key(user_id)
+            except StorageFailed:
+                if seat.vault is None:
+                    raise
+                return seat.vault
+            except ProductError:
+                await self._shut(seat)
+                raise
+            seat.looked_at = now
+            if seat.vault is None:
+                seat.vault = await self._thread(Vault, self._path(user_id), key, self._model, self._dimensions)
+        return seat.vault
+
+    async def _shut(self, seat: _Seat) -> None:
+        vault, seat.vault = seat.vault, None
+        if vault is not None:
+            await self._thread(vault.close)
 
     @asynccontextmanager
     async def _turn(self, user_id: str) -> AsyncIterator[_Seat]:
@@ -170,8 +195,17 @@ class Vaults:
                 total -= seat.vault.index_bytes
                 self._pool.submit(seat.vault.close)
 
+    async def lock(self, user_id: str) -> None:
+        """Closed, and its index gone from memory, when this returns; who waits for a turn finds it locked."""
+        try:
+            async with self._turn(user_id) as seat:
+                await self._shut(seat)
+        finally:
+            self._trim()
+
     async def delete(self, user_id: str) -> None:
         """The file is gone when this returns."""
+        self._keyring.lock(user_id)
         async with self._turn(user_id) as seat:
             vault, seat.vault = seat.vault, None
             if vault is not None:

@@ -25,7 +25,7 @@ from services.transcription.service import TRANSCRIBE, Studio
 from services.transcription.settings import Settings
 from services.transcription.speakers import Speakers
 from services.transcription.voices import Voices
-from shared import engines
+from shared import engines, vault_door
 from shared.clients.emotion import EmotionClient
 from shared.clients.gpu_coordinator import CoordinatorClient
 from shared.clients.rag import RagClient
@@ -37,12 +37,12 @@ from shared.lifecycle import background
 from shared.schemas.gpu import DeviceKind
 from shared.schemas.ids import new_id
 from shared.service import create_service
-from shared.settings import require_secret
 from shared.storage import postgres
 from shared.storage.blobs import FileBlobs
 from shared.storage.journal import Journals
 from shared.storage.keyring import PostgresKeyring
 from shared.storage.redis import RedisStore
+from shared.vault_door import VaultDoor
 
 log = logging.getLogger(__name__)
 NAME = "transcription"
@@ -90,7 +90,8 @@ def create_app(settings: Settings | None = None, *, diarizer: Diarizer | None = 
 
     # `/transcription/{id}` would take every other path for an id, so it comes last.
     pages = (live, speakers, listening, calls, edits, recordings)
-    return create_service(NAME, settings, routers=[each.router for each in pages], lifespan=lifespan)
+    routers = [vault_door.router, *(each.router for each in pages)]
+    return create_service(NAME, settings, routers=routers, lifespan=lifespan)
 
 
 def _child(settings: Settings) -> ModelChild:
@@ -114,7 +115,7 @@ async def _studio(settings: Settings, app: FastAPI, stack: AsyncExitStack, engin
     stack.push_async_callback(pool.close)
     app.state.checks["postgres"] = lambda: postgres.answers(pool)
     await postgres.migrate(pool, NAME, Path(__file__).parent / "migrations")
-    keyring = PostgresKeyring(pool, require_secret("RAG_DB_KEY", settings.rag_db_key))
+    keyring = PostgresKeyring(pool, *settings.master_keys())
     await keyring.prepare()
     identity = app.state.identity
     coordinator = await stack.enter_async_context(CoordinatorClient(settings, identity))
@@ -126,7 +127,10 @@ async def _studio(settings: Settings, app: FastAPI, stack: AsyncExitStack, engin
     studio = Studio(settings, recordings, blobs, keyring, coordinator, rag, pipeline, journals)
     app.state.enrolments = Enrolments(settings, recordings, blobs, keyring, rag, voices)
     app.state.naming = Naming(voices, rag)
-    app.state.room = Room(settings, studio, pipeline, journals)
+    app.state.room = room = Room(settings, studio, pipeline, journals)
+    app.state.vault_door = VaultDoor(
+        NAME, keyring, opened=studio.unlocked, closed=room.lock, waiting=recordings.waiting
+    )
     return studio
 
 

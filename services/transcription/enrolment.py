@@ -41,6 +41,7 @@ class Enrolments:
 
         Raises Invalid naming the field, or with the reason why the sound is no sample.
         """
+        await self._keyring.data_key(user.user_id)  # a locked vault says so before the body is read
         data = await self._file(body)
         speaker_id, name = _who(body.fields)
         if data:

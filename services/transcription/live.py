@@ -30,7 +30,7 @@ from services.transcription.service import LIVE, Studio
 from services.transcription.session import Ended, Session
 from services.transcription.settings import Settings
 from shared.audio.decode import RATE_HZ
-from shared.errors import Busy, Conflict, ModelFailed, ModelLost, ModelOutOfMemory, NotFound, ProductError
+from shared.errors import Busy, Conflict, ModelFailed, ModelLost, ModelOutOfMemory, NotFound, ProductError, VaultLocked
 from shared.schemas.live import Ack, End, Event, Failed, Final, Partial, Ready, Relabelled, Revise, Start, Warned
 from shared.schemas.transcription import Segment
 from shared.storage.journal import Journals
@@ -153,6 +153,9 @@ class Room:
                 session = await self._restored(recording)
                 self._sessions[recording.recording_id] = session
                 self._bell.set()
+        if await self._keyring.locked(recording.owner):  # while it was being made
+            await self.drop(recording.recording_id)
+            raise VaultLocked
         return session
 
     async def _restored(self, recording: Recording) -> Session:
@@ -290,6 +293,21 @@ class Room:
                 session.done.set()
                 await self._by_hand(session.journal.close)
 
+    async def lock(self, owner: str) -> None:
+        """The user's streams end; what they sent stays, and is gone on with or finished once the vault is unlocked."""
+        for recording_id, session in list(self._sessions.items()):
+            if session.recording.owner != owner:
+                continue
+            outbox, session.outbox = session.outbox, None
+            try:
+                if piece := session.rest():
+                    await self._save(session, None, piece)
+            except ProductError:
+                log.warning("the last moment of a live stream was not kept")
+            if outbox is not None:
+                outbox.locked()
+            await self.drop(recording_id)
+
     async def tidy(self) -> None:
         """For ever: forget sessions without a client, end those that nobody has come back to."""
         self._since = asyncio.get_running_loop().time()
@@ -315,6 +333,8 @@ class Room:
                 here = here or await self._loaded(await self._recordings.get(recording_id, owner))
                 if here.outbox is None:
                     self._stopped(here).add_done_callback(_heard_out)
+            except VaultLocked:
+                continue
             except Exception as error:  # one that cannot be finished must not keep the others
                 log.exception("a live recording cannot be finished", extra={"kind": type(error).__name__})
 

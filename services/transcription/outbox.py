@@ -6,7 +6,8 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable
 
-from shared.schemas.live import CLOSE_TAKEN_OVER, CLOSE_TOO_SLOW, Ack, Event, Failed, Partial
+from shared.errors import VaultLocked
+from shared.schemas.live import CLOSE_LOCKED, CLOSE_TAKEN_OVER, CLOSE_TOO_SLOW, Ack, Event, Failed, Partial
 
 MOST = 5_000
 """Events that wait; whoever lets more pile up does not read at all, and may come back with the token."""
@@ -51,6 +52,11 @@ class Outbox:
         """Another connection has the stream now."""
         self.put(Failed(code="taken_over", detail="This stream goes on over another connection."))
         self._close = CLOSE_TAKEN_OVER
+
+    def locked(self) -> None:
+        """The vault was locked; the client may come back with its token."""
+        self.put(Failed(code=VaultLocked.code, detail="The vault was locked. What was acknowledged is kept."))
+        self.end(CLOSE_LOCKED)
 
     def end(self, code: int) -> None:
         """Nothing more comes: close once all is sent."""

@@ -35,7 +35,7 @@ from shared.audio.decode import RATE_HZ, Decoded, DecodeLimits, Samples, as_floa
 from shared.auth.principal import Principal
 from shared.clients.emotion import EmotionClient
 from shared.clients.rag import RagClient
-from shared.errors import Busy, ModelLost, NotFound, ProductError, StageFailed, UpstreamUnavailable
+from shared.errors import Busy, ModelLost, NotFound, ProductError, StageFailed, UpstreamUnavailable, VaultLocked
 from shared.gpu.holder import Holder, Preempted
 from shared.gpu.worker import LeaseLost, TaskCancelled, TaskContext
 from shared.schemas.transcription import (
@@ -70,7 +70,7 @@ SHARE = {
     "decode": 3.0, "vad": 4.0, "asr": 65.0, "diarization": 93.0, "identification": 94.0, "emotion": 97.0, "vault": 99.0,
 }  # fmt: skip
 """Percent of the whole at the end of each stage, as it was for half an hour on CPU."""
-PASSED_ON = (TaskCancelled, LeaseLost, Preempted, NotFound, asyncio.CancelledError)
+PASSED_ON = (TaskCancelled, LeaseLost, Preempted, NotFound, VaultLocked, asyncio.CancelledError)
 """What no stage may take for a failure of its own."""
 
 
@@ -208,6 +208,8 @@ class Pipeline:
         except NotFound:  # deleted meanwhile
             await self._forget_unfinished(recording)
             raise
+        except VaultLocked:  # what is done is stored; the rest waits for the key
+            raise
         except ProductError as error:
             if error.status < 500 or context.task.attempt >= MOST_ATTEMPTS:
                 await self._recordings.set_status(recording_id, "failed", error.detail, error.code)
@@ -321,6 +323,7 @@ class Pipeline:
             if part not in saved:
                 saved[part] = await self._chunk(draft, channel, start, end)
                 await self._recordings.put_part(draft.recording, "asr", part, saved[part])
+                await self._keyring.data_key(draft.recording.owner)  # a vault that was locked is left alone
             percent = SHARE["vad"] + (SHARE["asr"] - SHARE["vad"]) * (part + 1) / len(plan)
             await self._tell(context, draft, "asr", percent, part=part)
         segments = [Segment.model_validate(each) for part in range(len(plan)) for each in saved[part]["segments"]]

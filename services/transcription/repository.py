@@ -235,9 +235,9 @@ class Recordings:
         )
 
     async def put_part(self, recording: Recording, stage: str, part: int, value: Any) -> None:
-        """What a stage made; the same part again replaces it."""
-        key = await self._keyring.data_key(recording.owner)
+        """What a stage made, also for a vault that was locked meanwhile; the same part again replaces it."""
         name = f"{recording.recording_id}/{stage}/{part}".encode()
+        sealed = await self._keyring.keep(recording.owner, json.dumps(value).encode(), name)
         await self._execute(
             "INSERT INTO recording_part SELECT $1, $2, $3, $4"
             " WHERE EXISTS (SELECT 1 FROM recording WHERE recording_id = $1 AND status <> 'deleting' FOR SHARE)"
@@ -245,11 +245,11 @@ class Recordings:
             recording.recording_id,
             stage,
             part,
-            seal(key, json.dumps(value).encode(), name),
+            sealed,
         )
 
     async def parts(self, recording: Recording, stage: str) -> dict[int, Any]:
-        key = await self._keyring.data_key(recording.owner)
+        key = await self._keyring.user_key(recording.owner)
         with in_our_words():
             rows = await self._pool.fetch(
                 "SELECT part, sealed FROM recording_part WHERE recording_id = $1 AND stage = $2 ORDER BY part",
@@ -257,7 +257,17 @@ class Recordings:
                 stage,
             )
         name = f"{recording.recording_id}/{stage}"
-        return {row["part"]: json.loads(unseal(key, row["sealed"], f"{name}/{row['part']}".encode())) for row in rows}
+        return {row["part"]: json.loads(key.open(row["sealed"], f"{name}/{row['part']}".encode())) for row in rows}
+
+    async def waiting(self, owner: str) -> int:
+        """Recordings that go on once the vault is unlocked; none while it is."""
+        if not await self._keyring.locked(owner):
+            return 0
+        with in_our_words():
+            found = await self._pool.fetchval(
+                "SELECT count(*) FROM recording WHERE owner = $1 AND status IN ('queued', 'processing', 'live')", owner
+            )
+        return int(found)
 
     async def drop_parts(self, recording_id: str) -> None:
         await self._execute("DELETE FROM recording_part WHERE recording_id = $1", recording_id)

@@ -19,7 +19,7 @@ from shared.audio.media_types import HEAD_BYTES, media_type_of
 from shared.auth.principal import Principal
 from shared.clients.gpu_coordinator import CoordinatorClient
 from shared.clients.rag import RagClient
-from shared.errors import AudioUnreadable, Conflict, NotFound, PreconditionFailed, ProductError
+from shared.errors import AudioUnreadable, Conflict, NotFound, PreconditionFailed, ProductError, VaultLocked
 from shared.multipart import MultipartBody
 from shared.schemas.coordinator import SubmitTask
 from shared.schemas.ids import new_id
@@ -132,6 +132,11 @@ class Studio:
         self._journals.delete(recording.owner, recording.recording_id)
         return await self._submit(recording.recording_id, recording.owner)
 
+    async def unlocked(self, owner: str) -> None:
+        """What waited for the key goes on."""
+        with suppress(ProductError):  # it would by itself, a minute later
+            await self._coordinator.wake_owner(owner)
+
     async def discard(self, owner: str, recording_id: str) -> None:
         """Whatever there is of it by now; the error that led here is the one to tell."""
         with suppress(ProductError):
@@ -159,8 +164,9 @@ class Studio:
                 for recording_id, owner in await self.recordings.without_job(older_than_s=30):
                     await self._submit(recording_id, owner)
                 for recording_id, owner in await self.recordings.deleting(older_than_s=DELETE_S):
-                    await self._erase(Principal(owner), recording_id)
-                    await self.recordings.delete(recording_id, owner)
+                    with suppress(VaultLocked):  # its text is deleted once it can be reached
+                        await self._erase(Principal(owner), recording_id)
+                        await self.recordings.delete(recording_id, owner)
             except ProductError:
                 log.warning("tidying up was put off")
             except Exception as error:  # a bug here must not end the tidying for good
@@ -344,6 +350,7 @@ class Studio:
         )
 
     async def delete_owner(self, owner: str) -> None:
+        self.keyring.lock(owner)
         await self.recordings.delete_owner(owner)
         await self.pipeline.voices.speakers.delete_owner(owner)
         await self._blobs.delete_owner(owner)

@@ -81,7 +81,8 @@ class Speakers:
             raise PreconditionFailed
 
     async def delete(self, owner: str, speaker_id: str, expected: int | None) -> None:
-        """With all samples of the voice. Raises NotFound, PreconditionFailed."""
+        """With all samples of the voice. Raises NotFound, PreconditionFailed, VaultLocked."""
+        await self._keyring.data_key(owner)
         with in_our_words():
             gone = await self._pool.fetchval(
                 "DELETE FROM speaker WHERE owner = $1 AND speaker_id = $2 AND ($3::int IS NULL OR revision = $3)"

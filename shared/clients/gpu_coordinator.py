@@ -43,6 +43,10 @@ class CoordinatorClient(ServiceClient):
     async def task(self, task_id: str) -> Task:
         return Task.model_validate(await self.json("GET", f"/queue/tasks/{task_id}", user=None))
 
+    async def wake_owner(self, user_id: str) -> None:
+        """Tasks of the user that were put off are due now."""
+        await self.json("POST", f"/queue/owner/{user_id}/wake", user=None)
+
     async def delete_owner(self, user_id: str) -> None:
         await self.json("DELETE", f"/queue/owner/{user_id}", user=None)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from shared.auth.principal import Principal
 from shared.clients.edits import TranscriptEdits
+from shared.clients.vault import VaultDoors
 from shared.schemas.coordinator import Job
 from shared.schemas.documents import Document
 from shared.schemas.edits import ChangeSpeakers
@@ -27,7 +28,7 @@ from shared.schemas.transcription import EditTranscript, Transcript, TranscriptS
 from shared.schemas.wire import Page
 
 
-class RagClient(TranscriptEdits):
+class RagClient(TranscriptEdits, VaultDoors):
     service = "rag"
     transcripts_path = "/rag/transcripts"
 

@@ -9,11 +9,12 @@ import aiohttp
 
 from shared.auth.principal import Principal
 from shared.clients.edits import TranscriptEdits
+from shared.clients.vault import VaultDoors
 from shared.schemas.transcription import ClipTranscript, EditTranscript, Transcript, TranscriptSummary
 from shared.schemas.wire import Page
 
 
-class TranscriptionClient(TranscriptEdits):
+class TranscriptionClient(TranscriptEdits, VaultDoors):
     service = "transcription"
     transcripts_path = "/transcription"
 

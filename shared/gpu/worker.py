@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from shared.clients.gpu_coordinator import CoordinatorClient
-from shared.errors import Conflict, ProductError
+from shared.errors import Conflict, ProductError, VaultLocked
 from shared.gpu.holder import Holder, Preempted
 from shared.schemas.coordinator import ClaimTask, FinishTask, Progress, ReportTask, Task
 
@@ -22,6 +22,8 @@ SAFE = 0.8
 """Part of a lease after which work that was not renewed stops itself; the rest is for clocks and slow answers."""
 RETRY_S = (0.25, 5.0)
 """First and longest wait before an unanswered call is made again."""
+LOCKED_S = 60.0
+"""How long a task rests whose owner's vault is locked; unlocking it wakes the task."""
 DRAIN_S = 3.0
 """How long a worker that is told to stop waits for its handler, and then for the coordinator."""
 
@@ -55,6 +57,11 @@ class TaskContext:
         self._cursor = self._cursor if cursor is None else cursor
         await self._report()
         self.check()
+
+    async def wait_locked(self) -> None:
+        """Tell its owner why it waits."""
+        self._progress = self._progress.model_copy(update={"stage": "vault_locked", "eta_s": None})
+        await self._report()
 
     def check(self) -> None:
         """Raises TaskCancelled or LeaseLost where the work has lost its purpose, Preempted where others go first."""
@@ -149,6 +156,8 @@ class TaskWorker:
         try:
             await asyncio.wait({running})
             finish = verdict(context, running)
+            if finish is not None and finish.after_s:
+                await context.wait_locked()
             await self._finish(task, finish, task.lease_s)
         except asyncio.CancelledError:
             context.stop = context.stop or LeaseLost  # heard by threads, which cannot be cancelled
@@ -194,6 +203,8 @@ def verdict(context: TaskContext, running: asyncio.Future[Any]) -> FinishTask | 
         return FinishTask(token=token, outcome="cancelled")
     if isinstance(error, Preempted):
         return FinishTask(token=token, outcome="released")
+    if isinstance(error, VaultLocked):
+        return FinishTask(token=token, outcome="released", after_s=LOCKED_S)
     if isinstance(error, ProductError):
         return FinishTask(token=token, outcome="failed", error=error.detail, retry=error.status >= 500)
     # A bug in a handler must not take the worker with it.

@@ -118,6 +118,8 @@ class FinishTask(Request):
     token: Token
     outcome: Literal["succeeded", "failed", "released", "cancelled"]
     """`released` gives the task back without charging an attempt."""
+    after_s: Annotated[float, Field(ge=0, le=3600)] = 0
+    """For `released`: how long nobody claims it, unless its owner's tasks are woken."""
     result: SmallJson | None = None
     error: Reason | None = None
     retry: bool = True

@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints, TypeAdapter
 from shared.schemas.transcription import Segment, Tag, Title, Word
 from shared.schemas.wire import Request, Wire
 
-CLOSE_TAKEN_OVER, CLOSE_REFUSED, CLOSE_TOO_SLOW = 4409, 4400, 4408
+CLOSE_TAKEN_OVER, CLOSE_REFUSED, CLOSE_TOO_SLOW, CLOSE_LOCKED = 4409, 4400, 4408, 4423
 """Why a socket was closed: another took the stream over; what was sent makes no sense; the client does not read."""
 
 

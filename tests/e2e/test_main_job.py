@@ -182,10 +182,21 @@ def test_no_user_text_in_the_clear(platform: Platform) -> None:
         client.post("/rag/memory", json={"content": f"The word is {canary}."})
         client.post("/gemma/chat", json={"message": f"What is {canary}?"})
         client.post("/emotion/analyze", json={"text": f"I love {canary}."})
+        names = {"title": canary, "context": canary, "tags": canary}
+        files = {"file": (f"{canary}.flac", (AUDIO / "jfk.flac").read_bytes())}
+        assert client.post("/transcription/upload", files=files, data=names).status_code == 201
+        password = {"password": "a long enough pass phrase"}
+        code = client.post("/vault/seal", json=password).raise_for_status().json()["recovery_code"]
+        client.post("/rag/memory", json={"content": f"Sealed: {canary}."}).raise_for_status()
+        client.post("/vault/lock").raise_for_status()
+        assert client.post("/rag/search", json={"query": canary}).status_code == 423
+        client.post("/vault/unlock", json={"recovery_code": code}).raise_for_status()
+        assert canary in client.post("/rag/search", json={"query": canary}).json()[0]["content"]
     time.sleep(1)
     for path in platform.data_dir.rglob("*"):
         if path.is_file():
-            assert canary.encode() not in path.read_bytes(), path
+            found = path.read_bytes()
+            assert canary.encode() not in found and code.encode() not in found, path
 
 
 def test_deleting_a_user_destroys_what_was_theirs(platform: Platform) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from fastapi import Response
 
-from services.gemma.routes import chat as routes
 from services.gemma.engines import Capabilities
+from services.gemma.routes import chat as routes
 from services.gemma.summaries import AT_WORK, FAILED, SUMMARISE, Summaries
 from services.rag import summaries as kept
 from services.rag import transcripts

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import re
+import time
+from collections.abc import Iterator
 from importlib import import_module
 
 import httpx
@@ -115,7 +117,11 @@ def user_b(platform: Platform) -> httpx.Client:
 
 @pytest.fixture(scope="module")
 def belongings(user_a: httpx.Client) -> dict[str, str]:
-    """One of everything that has an id."""
+    return one_of_everything(user_a)
+
+
+def one_of_everything(user_a: httpx.Client) -> dict[str, str]:
+    """That has an id."""
     from tests.conftest import AUDIO
 
     with (AUDIO / "librivox-sas-0870.wav").open("rb") as file:
@@ -190,3 +196,54 @@ def test_no_mass_assignment(platform: Platform, user_b: httpx.Client) -> None:
     assert httpx.post(f"{platform.url}/auth/register", json=body).status_code == 422
     memory = user_b.post("/rag/memory", json={"content": "x"}).json()
     assert user_b.post("/rag/memory", json=memory).status_code == 422
+
+
+KEYLESS = {
+    *(each for each in CLOSED if each[1].startswith(("/auth/", "/vault", "/jobs", "/gpu/", "/emotion/", "/v1/"))),
+    ("GET", "/events"),
+    ("POST", "/rag/rebuild-index"),  # a job: it waits
+    ("POST", "/gemma/messages/{message_id}/cancel"),  # of answers that are being written
+    ("GET", "/gemma/messages/{message_id}/events"),
+}
+"""What a user may call while the vault is locked; every other route needs its key."""
+BY_KEY = [(m, p) for m, p, kind in gateway_routes() if kind == "user" and (m, p) not in KEYLESS]
+FORMS = {
+    "/transcription/upload": {"files": {"file": b"RIFF"}},
+    "/api/v1/transcribe": {"files": {"audio": b"RIFF"}},
+    "/transcription/enroll-speaker": {"files": {"audio_file": b"RIFF"}, "data": {"speaker_id": "x"}},
+}
+SENT = BODIES | {
+    "/rag/memory": {"content": "x"},
+    "/rag/search": {"query": "x"},
+    "/gemma/chat": {"message": "What do I own?"},
+}
+
+
+@pytest.fixture(scope="module")
+def locked(platform: Platform) -> Iterator[tuple[httpx.Client, dict[str, str]]]:
+    """A user whose vault is sealed and locked, and what is in it."""
+    user = platform.client("matrix-sealed")
+    owned = one_of_everything(user)
+    for job in ("transcript_id", "session_id"):
+        for _ in range(600):
+            if user.get(f"/transcription/{owned[job]}").json()["status"] == "completed":
+                break
+            time.sleep(0.2)
+    user.post("/vault/seal", json={"password": "a long enough pass phrase"}).raise_for_status()
+    user.post("/vault/lock").raise_for_status()
+    yield user, owned
+    user.close()
+
+
+@pytest.mark.parametrize(("method", "path"), BY_KEY)
+def test_a_locked_vault_is_neither_read_nor_written(
+    locked: tuple[httpx.Client, dict[str, str]], method: str, path: str
+) -> None:
+    user, owned = locked
+    where = re.sub(r"\{(\w+)\}", lambda found: owned[found.group(1)], path)
+    what = FORMS.get(path, {}) if method == "POST" else {}
+    if method in ("POST", "PATCH") and not what:
+        what = {"json": SENT.get(path, {"title": "x"})}
+    answer = user.request(method, where, **what)
+    assert answer.status_code == 423, answer.text
+    assert code_of(answer) == "vault_locked"

@@ -39,9 +39,10 @@ async def register(new: Register, request: Request, identity: TheIdentity) -> Re
 
 @router.post("/login", dependencies=[PublicRoute])
 async def login(credentials: Credentials, request: Request, response: Response, identity: TheIdentity) -> TokenPair:
-    """Sign in. With `cookie: true` the refresh token comes as an HttpOnly cookie instead."""
+    """Sign in, which unlocks a sealed vault. With `cookie: true` the refresh token comes as an HttpOnly cookie."""
     await identity.limit_sign_in(request, credentials.username)
     pair = await identity.login(credentials.username, credentials.password)
+    await request.app.state.vault_locks.signed_in(credentials.username, credentials.password)
     return _with_cookie(pair, request, response, identity) if credentials.cookie else pair
 
 
@@ -51,7 +52,9 @@ async def token(
 ) -> TokenPair:
     """Sign in by an OAuth2 password form, for generated clients."""
     await identity.limit_sign_in(request, username)
-    return await identity.login(username, password)
+    pair = await identity.login(username, password)
+    await request.app.state.vault_locks.signed_in(username, password)
+    return pair
 
 
 @router.post("/refresh", dependencies=[PublicRoute])
@@ -99,9 +102,9 @@ async def me(user: CurrentUser, identity: TheIdentity) -> User:
 
 @router.post("/password", status_code=204)
 async def password(change: ChangePassword, request: Request, user: CurrentUser, identity: TheIdentity) -> None:
-    """Change the password; every other session ends."""
+    """Change the password, of a sealed vault too; every other session ends."""
     await identity.limit_sign_in(request, user.user_id)
-    await identity.change_password(user, change)
+    await request.app.state.vault_locks.change_password(user, change)
 
 
 @router.get("/tokens")

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import Depends, Query, Request
 
+from services.rag.deliveries import Deliveries
 from services.rag.reading import Reading
 from services.rag.service import Library
 from shared.multipart import MultipartBody
@@ -28,6 +29,12 @@ async def multipart_body(request: Request) -> MultipartBody:
     return MultipartBody(request.headers.get("content-type", ""), request.stream())
 
 
+async def the_deliveries(request: Request) -> Deliveries:
+    deliveries: Deliveries = request.app.state.deliveries
+    return deliveries
+
+
 Body = Annotated[MultipartBody, Depends(multipart_body)]
 TheLibrary = Annotated[Library, Depends(the_library)]
 TheReading = Annotated[Reading, Depends(the_reading)]
+TheDeliveries = Annotated[Deliveries, Depends(the_deliveries)]

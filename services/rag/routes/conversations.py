@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 
 from services.rag import conversations
-from services.rag.routes import Cursor, Limit, TheLibrary
+from services.rag.routes import Cursor, Limit, TheDeliveries, TheLibrary
 from shared.auth.dependencies import ForUser
 from shared.errors import Invalid
 from shared.etags import IfMatch, mark
@@ -58,9 +58,9 @@ async def delete(conversation_id: str, user: ForUser, library: TheLibrary, expec
 
 @router.put("/{conversation_id}/messages/{message_id}")
 async def put_message(
-    conversation_id: str, message_id: str, message: Message, user: ForUser, library: TheLibrary
+    conversation_id: str, message_id: str, message: Message, user: ForUser, deliveries: TheDeliveries
 ) -> Message:
     """Add or replace one turn; durable when answered."""
     if message.message_id != message_id:
         raise Invalid("The id in the body is not the id in the address.")
-    return await library.put_message(user.user_id, conversation_id, message)
+    return await deliveries.message(user.user_id, conversation_id, message)

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from services.rag import decisions, repository
-from services.rag.routes import Cursor, Limit, TheLibrary, TheReading
+from services.rag.routes import Cursor, Limit, TheDeliveries, TheLibrary, TheReading
 from services.rag.service import REBUILD
 from shared.auth.dependencies import ForUser, FromService
 from shared.clients.gpu_coordinator import CoordinatorClient
@@ -83,6 +83,9 @@ async def clear(user: ForUser, library: TheLibrary, reading: TheReading) -> None
 
 
 @router.delete("/owner/{user_id}", status_code=204)
-async def delete_owner(user_id: str, caller: FromService, library: TheLibrary, reading: TheReading) -> None:
+async def delete_owner(
+    user_id: str, caller: FromService, library: TheLibrary, reading: TheReading, deliveries: TheDeliveries
+) -> None:
     await library.delete_owner(user_id)
     await reading.delete_files(user_id)
+    await deliveries.delete_owner(user_id)

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from services.rag import transcripts
-from services.rag.routes import Cursor, Limit, TheLibrary
+from services.rag.routes import Cursor, Limit, TheDeliveries, TheLibrary
 from shared.auth.dependencies import ForUser
 from shared.errors import Invalid
 from shared.etags import IfMatch, mark
@@ -22,12 +22,16 @@ Word = Annotated[str | None, Query(max_length=200)]
 
 @router.put("/{transcript_id}")
 async def put(
-    transcript_id: RecordingId, transcript: Transcript, user: ForUser, library: TheLibrary, remember: bool = True
+    transcript_id: RecordingId,
+    transcript: Transcript,
+    user: ForUser,
+    deliveries: TheDeliveries,
+    remember: bool = True,
 ) -> Transcript:
     """Store or replace; durable when answered, and then found by search unless `remember` is false."""
     if transcript.transcript_id != transcript_id:
         raise Invalid("The id in the body is not the id in the address.")
-    return await library.put_transcript(user.user_id, transcript, remember=remember)
+    return await deliveries.transcript(user.user_id, transcript, remember=remember)
 
 
 @router.get("")

@@ -178,6 +178,17 @@ class TaskStoreContract:
             assert back.state == "queued" and back.attempt == 0 and back.token > task.token
         assert (await end(store, await claimed(store))).state == "succeeded"
 
+    async def test_what_was_put_off_waits_until_its_owner_is_woken(self, store: TaskStore) -> None:
+        await store.submit(work(owner="usr_a"))
+        back = await store.finish(
+            (task := await claimed(store)).task_id, FinishTask(token=task.token, outcome="released", after_s=3600)
+        )
+        assert back.state == "queued" and back.attempt == 0
+        await store.wake("usr_b")
+        assert await store.claim(["transcribe"], "w") is None
+        await store.wake("usr_a")
+        assert (await claimed(store)).task_id == task.task_id
+
     async def test_cancel_ends_what_waits_at_once(self, store: TaskStore) -> None:
         task, _ = await store.submit(work())
         cancelled = await store.cancel(task.task_id)
