@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
 
 from services.rag.engines import BUILTIN, Embedder
+from services.rag.index.pgvector import VectorTable
 from services.rag.routes import conversations, edits, memories, transcripts
 from services.rag.service import REBUILD, Library
 from services.rag.settings import Settings
-from services.rag.vaults import Vaults
+from services.rag.vaults import THREADS, Vaults
 from shared import engines
 from shared.clients.gpu_coordinator import CoordinatorClient
 from shared.gpu.worker import TaskWorker
@@ -22,6 +24,8 @@ from shared.service import create_service
 from shared.settings import require_secret
 from shared.storage import postgres
 from shared.storage.keyring import Keyring, PostgresKeyring
+
+log = logging.getLogger(__name__)
 
 NAME = "rag"
 
@@ -42,7 +46,8 @@ def create_app(
             ring = keyring if keyring is not None else await stack.enter_async_context(_keyring(settings, app))
             engine = embedder if embedder is not None else await asyncio.to_thread(_embedder, settings)
             facts = engine.capabilities
-            vaults = Vaults(settings, ring, model=facts.model, dimensions=facts.dimensions)
+            table = await stack.enter_async_context(_table(settings)) if settings.index == "pgvector" else None
+            vaults = Vaults(settings, ring, model=facts.model, dimensions=facts.dimensions, table=table)
             stack.push_async_callback(vaults.close)
             app.state.library = Library(vaults, engine, settings)
             app.state.coordinator = coordinator
@@ -66,6 +71,16 @@ async def _keyring(settings: Settings, app: FastAPI) -> AsyncIterator[Keyring]:
     await ring.prepare()
     app.state.checks["postgres"] = lambda: postgres.answers(pool)
     yield ring
+    await pool.close()
+
+
+@asynccontextmanager
+async def _table(settings: Settings) -> AsyncIterator[VectorTable]:
+    log.warning("RAG_INDEX=pgvector: vectors lie in PostgreSQL without the users' keys; texts can be guessed from them")
+    pool = await postgres.connect(settings.postgres_dsn(), max_size=THREADS)
+    table = VectorTable(pool)
+    await table.prepare()
+    yield table
     await pool.close()
 
 

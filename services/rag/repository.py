@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from services.rag.engines import Vectors
+from services.rag.index import image
 from services.rag.vaults import Vault
 from shared.errors import NotFound, PreconditionFailed
 from shared.schemas.rag import Memory
@@ -156,15 +157,17 @@ def clear(vault: Vault) -> None:
     with transaction(vault.db):
         for table in ("message", "conversation", "chunk", "memory", "transcript"):
             vault.db.execute(f"DELETE FROM {table}")  # noqa: S608 - names of ours
+        image.forget(vault.db)
     with in_our_words():
         vault.db.execute("VACUUM")
         vault.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    vault.forget_index()
+    vault.clear_index()
 
 
 def reindex(vault: Vault, chunks: Mapping[int, Chunk], vectors: Vectors) -> None:
     """New vectors for chunks that are still there; one transaction."""
     with transaction(vault.db):
+        image.forget(vault.db)  # it is of the vectors before
         for (chunk_id, _), vector in zip(chunks.items(), vectors, strict=True):
             vault.db.execute(
                 "UPDATE chunk SET vector = ?, model = ? WHERE chunk_id = ?", (vector.tobytes(), vault.model, chunk_id)

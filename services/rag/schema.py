@@ -84,4 +84,17 @@ CREATE TABLE transcript_revision (
     PRIMARY KEY (transcript_id, revision)
 );
 """,
+    """
+CREATE INDEX chunk_model ON chunk (model);
+CREATE TABLE index_image (
+    image_id TEXT PRIMARY KEY,
+    stamp    TEXT NOT NULL
+);
+CREATE TABLE index_piece (
+    image_id TEXT NOT NULL,
+    number   INTEGER NOT NULL,
+    data     BLOB NOT NULL,
+    PRIMARY KEY (image_id, number)
+);
+""",
 )
