@@ -39,7 +39,8 @@ class Settings(ServiceSettings):
     """Most vectors of one user that are compared one by one; with more, a graph is built and finds candidates.
     0: always a graph."""
     index_device: Literal["cpu", "cuda"] = "cpu"
-    """Where vectors are compared. cuda: exact at any size on a GPU; needs `faiss-gpu-cu12` in place of `faiss-cpu`."""
+    """Where vectors are compared. cuda: exact at any size on a GPU; needs the extra `faiss-gpu` in place of faiss-cpu,
+    and without a GPU it warns and stays on the processor."""
     query_cache_bytes: int = 1024 * 1024
     """Most bytes of a user's latest queries and what they found, in memory while the vault is open. 0: none."""
     passage_chars: int = 700

@@ -162,7 +162,8 @@ class GraphIndex:
         at = np.searchsorted(self._ids, wanted, side="right", sorter=self._order) - 1
         if self._order is not None:
             at = self._order[at]
-        return at[(self._ids[at] == wanted) & self._alive[at]]
+        here: Ids = at[(self._ids[at] == wanted) & self._alive[at]]
+        return here
 
     def _codes(self) -> NDArray[np.uint8]:
         """The codes themselves, uint8 [n, dimensions]; what is written here is what is searched."""

@@ -48,8 +48,8 @@ class Stamp:
         return Extent(self.count, self.last)
 
 
-def save(db: Connection, turn: Turn, parts: Sequence[NDArray[Any]], model: str, extent: Extent) -> None:
-    """Write the parts of an index of these chunks."""
+def save(db: Connection, turn: Turn, parts: Sequence[NDArray[Any]], model: str, extent: Extent) -> bool:
+    """Write the parts of an index of these chunks. False where the image was forgotten while it was written."""
     image_id, digest = new_id("idx"), hashlib.sha256()
     views: list[Any] = [np.ascontiguousarray(part).data.cast("B") for part in parts]
     number = 0
@@ -60,10 +60,12 @@ def save(db: Connection, turn: Turn, parts: Sequence[NDArray[Any]], model: str, 
     stamp = Stamp(VERSION, model, extent.count, extent.last, [len(view) for view in views], digest.hexdigest())
     with turn(), transaction(db):
         here = db.execute("SELECT count(*) FROM index_piece WHERE image_id = ?", (image_id,)).fetchone()[0]
-        if here == number:  # else the vault was emptied, or embedded anew, while this was written
+        whole = bool(here == number)
+        if whole:
             db.execute("DELETE FROM index_image")
             db.execute("INSERT INTO index_image VALUES (?, ?)", (image_id, json.dumps(asdict(stamp))))
     _sweep(db, turn)
+    return whole
 
 
 def _pieces(views: Sequence[memoryview]) -> Iterator[memoryview]:

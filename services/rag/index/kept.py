@@ -92,8 +92,9 @@ class FaissIndex:
         """Bytes of a graph that is being built."""
         self._epoch = 0
         self._closed = self._failed = False
+        self._written = False
+        """Whether the vault holds an image of the graph; if so, these are the changes since."""
         self._added = self._removed = 0
-        """Changes since the graph was written down."""
         self.foreign = 0
 
     @property
@@ -122,7 +123,8 @@ class FaissIndex:
 
     @property
     def _unsaved(self) -> bool:
-        return self._is_graph and self._added + self._removed >= max(SAVE_AFTER, len(self.index) // 100)
+        changes = self._added + self._removed
+        return self._is_graph and (not self._written or changes >= max(SAVE_AFTER, len(self.index) // 100))
 
     @property
     def _is_graph(self) -> bool:
@@ -139,7 +141,7 @@ class FaissIndex:
 
     def forget(self) -> None:
         self._index = None
-        self._added = self._removed = 0
+        self._written, self._added, self._removed = False, 0, 0
         self._epoch += 1
 
     def clear(self) -> None:
@@ -182,7 +184,8 @@ class FaissIndex:
             with transaction(db):
                 image.forget(db)
             return None
-        return index if stamp.extent == extent or self._caught_up(index) else None
+        self._written = stamp.extent == extent or self._caught_up(index)
+        return index if self._written else None
 
     def _caught_up(self, index: GraphIndex) -> bool:
         there, here = self._source.ids(), index.ids()
@@ -240,21 +243,21 @@ class FaissIndex:
             last = int(ids[-1]) if more else last
         with self._turn(epoch):
             if self._caught_up(graph):  # else this much came at once: the next turn begins again
-                self._index = graph
-                self._added = len(graph)
+                self._index, self._written = graph, False
 
     def _save(self, epoch: int) -> None:
         with self._turn(epoch):
             assert isinstance(self._index, GraphIndex)
             parts, extent = self._index.dump(), self._source.extent()
             added, removed = self._added, self._removed
-        image.save(self._source.db, lambda: self._turn(epoch), parts, self._source.model, extent)
+        self._written = image.save(self._source.db, lambda: self._turn(epoch), parts, self._source.model, extent)
         self._added, self._removed = self._added - added, self._removed - removed
 
     def close(self) -> None:
         """Write down what would be lost; never fails, because an image can be made again."""
         try:
-            if self._is_graph and not self._closed and (self._removed or self._added >= SAVE_AT_END):
+            unsaved = not self._written or self._removed or self._added >= SAVE_AT_END
+            if self._is_graph and unsaved and not self._closed:
                 self._save(self._epoch)
         except (StorageFailed, Stopped):
             log.exception("an index could not be written down; the next to open its vault makes it anew")
