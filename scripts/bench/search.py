@@ -36,7 +36,7 @@ from services.rag.service import Library
 from services.rag.settings import Settings
 from services.rag.vaults import Vault, Vaults
 from shared.schemas.ids import new_id
-from shared.schemas.rag import Memory, SearchRequest
+from shared.schemas.rag import Memory, SearchHit, SearchRequest
 from shared.storage.keyring import MemoryKeyring
 from shared.storage.sqlcipher import transaction
 
@@ -116,15 +116,15 @@ async def of_texts(args: argparse.Namespace, folder: Path) -> list[Figure]:
     lines = dict.fromkeys(line.split("\t")[0] for line in args.texts.read_text().splitlines())
     texts = [line for line in lines if len(line) > 20][: args.memories + args.queries]
     texts, queries = texts[: args.memories], texts[args.memories :]
-    settings = Settings(data_dir=folder)
-    embedder = OnnxMiniLM(settings)
+    settings = Settings(data_dir=folder, query_cache_bytes=0)
+    embedder, keys = OnnxMiniLM(settings), MemoryKeyring()
     facts = embedder.capabilities
-    vaults = Vaults(settings, MemoryKeyring(), model=facts.model, dimensions=facts.dimensions)
+    vaults = Vaults(settings, keys, model=facts.model, dimensions=facts.dimensions)
     library = Library(vaults, embedder, settings)
     vectors = await library.embed(texts)
     rows = await library.run(USER, lambda vault: fill(vault, texts, vectors))
     await library.search(USER, SearchRequest(query="warm"))
-    took: dict[str, list[float]] = {"hybrid": [], "vector": [], "embedding": [], "exact": [], "again": []}
+    took: dict[str, list[float]] = {"hybrid": [], "vector": [], "embedding": [], "exact": [], "first": [], "again": []}
     found, wanted = [], []
     for query in queries:
         began = time.perf_counter()
@@ -132,17 +132,17 @@ async def of_texts(args: argparse.Namespace, folder: Path) -> list[Figure]:
         took["embedding"].append(time.perf_counter() - began)
         best = timed(lambda vector=vector: np.argpartition(-(vectors @ vector), 10)[:10], took["exact"])  # type: ignore[misc]
         wanted.append({int(each) for each in best})
-        # the mode that is measured comes with a query of its own, so that no vector is known from before
-        for mode, name, asked in (
-            ("hybrid", "hybrid", query),
-            ("vector", "vector", f"{query} "),
-            ("vector", "again", f"{query} "),
-        ):
-            request = SearchRequest.model_validate({"query": asked, "top_k": 10, "mode": mode})
-            began = time.perf_counter()
-            hits = await library.search(USER, request)
-            took[name].append(time.perf_counter() - began)
+        for mode in ("hybrid", "vector"):
+            hits = await ask(library, query, mode, took[mode])
         found.append({rows[hit.metadata.memory_id] for hit in hits})
+    await vaults.close()
+    settings = Settings(data_dir=folder)
+    vaults = Vaults(settings, keys, model=facts.model, dimensions=facts.dimensions)
+    library = Library(vaults, embedder, settings)
+    await library.search(USER, SearchRequest(query="warm"))
+    for query in queries:
+        for name in ("first", "again"):
+            await ask(library, query, "hybrid", took[name])
     await vaults.close()
     bare = p(took["embedding"], 0.5) + p(took["exact"], 0.5)
     beside = f"embedding alone {shown(took['embedding'])}, numpy alone {shown(took['exact'])}"
@@ -158,12 +158,20 @@ async def of_texts(args: argparse.Namespace, folder: Path) -> list[Figure]:
             for name in ("hybrid", "vector")
         ),
         Figure(
-            "search, vector: p50 of a query asked again / p50 of it asked first",
-            round(p(took["again"], 0.5) / p(took["vector"], 0.5), 3),
+            "search, hybrid: p50 of a query asked again / p50 of it asked first",
+            round(p(took["again"], 0.5) / p(took["first"], 0.5), 3),
             "",
-            f"{shown(took['again'])} and {shown(took['vector'])}",
+            f"{shown(took['again'])} and {shown(took['first'])}",
         ),
     ]
+
+
+async def ask(library: Library, query: str, mode: str, took: list[float]) -> list[SearchHit]:
+    request = SearchRequest.model_validate({"query": query, "top_k": 10, "mode": mode})
+    began = time.perf_counter()
+    hits = await library.search(USER, request)
+    took.append(time.perf_counter() - began)
+    return hits
 
 
 @dataclass

@@ -18,16 +18,16 @@ from numpy.typing import NDArray
 from services.rag.engines import Vectors
 from services.rag.index import Ids
 
-LINKS = 32
-"""M: links of a node, twice as many in the lowest layer. 16 saves a fifth of the memory and loses twice the answers."""
+LINKS = 16
+"""M: links of a node, twice as many in the lowest layer. 32 takes a quarter more memory and twice the time to build."""
 BUILD_EFFORT = 40
-"""efConstruction. 100 doubles the time of building and finds no more (scripts/bench/search.py)."""
+"""efConstruction. 100 takes twice as long to build and finds hardly more (docs/adr/0015)."""
 SEARCH_EFFORT = 128
 """efSearch, the candidates followed in the graph; more where a filter refuses some of them."""
 MOST_EFFORT = 2048
-CANDIDATES = 2
-"""Full vectors compared for every result wanted, because codes order near neighbours only roughly."""
-LEAST_CANDIDATES = 40
+MORE = 20
+"""Full vectors compared beyond the results wanted, because codes order near neighbours only roughly. Each is some 30 us
+of reading from the vault."""
 SCAN_MOST = 50_000
 """A filter that leaves no more than this is answered from those codes alone."""
 
@@ -120,7 +120,7 @@ class GraphIndex:
         left = self._count if among is None else int(allowed.sum())
         if not left:
             return []
-        want = min(left, max(count * CANDIDATES, LEAST_CANDIDATES))
+        want = min(left, count + MORE)
         walk = self.linked and (among is None or left > SCAN_MOST)
         near = self._walk(vector, want, allowed, left) if walk else self._scan(vector, want, allowed, left)
         return self._exact(vector, near)[:count]

@@ -28,7 +28,7 @@ class VectorSource:
         self.db = db
         self.model = model
         self.dimensions = dimensions
-        self._fits = "model = ? AND length(vector) = ?"
+        self._fits = "+model = ? AND length(vector) = ?"
         self._values = (model, dimensions * np.dtype(np.float32).itemsize)
 
     def extent(self) -> Extent:
