@@ -2,7 +2,7 @@
 """Search in real encrypted vaults of many memories, beside exact search over the same vectors and a vector store.
 
     python scripts/bench/search.py --texts ../shared/data/goemotions/ekman-train.tsv [--memories 10000] [--queries 200]
-        [--most 100000] [--users 100] [--peer build/bench-chroma/bin/python]
+        [--most 100000] [--users 100] [--minutes 60] [--peer build/bench-chroma/bin/python]
 
 `--texts`: one memory a line, its first column; queries are lines that are not in the vault. Then one user with 1,000,
 10,000 ... up to `--most` memories (a million takes more than an hour on two cores), and `--users` users with 1,000
@@ -306,15 +306,20 @@ async def asked_across(vaults: Vaults, users: list[str], queries: np.ndarray) ->
 
 
 async def run(args: argparse.Namespace) -> list[Figure]:
-    figures, queries = [], made(args.queries, seed=1)
+    began, figures, queries = time.monotonic(), [], made(args.queries, seed=1)
     with tempfile.TemporaryDirectory(prefix="nemo-bench-", dir=args.folder) as folder:
         figures += await of_texts(args, Path(folder))
-    for count in (size for size in SIZES if size <= args.most):
-        with tempfile.TemporaryDirectory(prefix="nemo-bench-", dir=args.folder) as folder:
-            figures += await of_size(count, queries, args, Path(folder))
     if args.users:
         with tempfile.TemporaryDirectory(prefix="nemo-bench-", dir=args.folder) as folder:
             figures += await of_users(args.users, queries, Path(folder))
+    for count in (size for size in SIZES if size <= args.most):
+        if time.monotonic() - began > args.minutes * 60:
+            figures.append(
+                Figure(f"{count:,} memories of one user", "not run", "", f"{args.minutes} minutes were over")
+            )
+            continue
+        with tempfile.TemporaryDirectory(prefix="nemo-bench-", dir=args.folder) as folder:
+            figures += await of_size(count, queries, args, Path(folder))
     return figures
 
 
@@ -327,6 +332,7 @@ def main() -> None:
     parser.add_argument("--exact-most", type=int, default=Settings().index_exact_most, help="RAG_INDEX_EXACT_MOST")
     parser.add_argument("--users", type=int, default=100, help="0: none")
     parser.add_argument("--peer", type=Path, help="Python of an environment with chromadb")
+    parser.add_argument("--minutes", type=int, default=60, help="after which no larger vault is begun")
     parser.add_argument("--folder", type=Path, help="where the vaults are made; a million memories take some 5 GB")
     tell(asyncio.run(run(parser.parse_args())))
 

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from services.rag.engines import Vectors
 from services.rag.index import Ids
 
-LINKS = 16
-"""M: links of a node, twice as many in the lowest layer. 32 takes a quarter more memory and twice the time to build."""
+LINKS = 32
+"""M: links of a node, twice as many in the lowest layer. 16 misses three times as many (docs/adr/0015)."""
 BUILD_EFFORT = 40
-"""efConstruction. 100 takes twice as long to build and finds hardly more (docs/adr/0015)."""
-SEARCH_EFFORT = 128
+"""efConstruction. 100 takes more than twice as long to build and finds hardly more."""
+SEARCH_EFFORT = 256
 """efSearch, the candidates followed in the graph; more where a filter refuses some of them."""
 MOST_EFFORT = 2048
 MORE = 20

@@ -6,12 +6,13 @@ import logging
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import Protocol
 
 import numpy as np
 
 from services.rag.engines import Vectors
-from services.rag.index import VectorIndex, image
+from services.rag.index import Ids, VectorIndex, image
 from services.rag.index.flat import FlatIndex, Mirror
 from services.rag.index.graph import GraphIndex
 from services.rag.index.source import Extent, VectorSource
@@ -25,8 +26,8 @@ BATCH = 2048
 """Chunks read in one turn: some 30 ms in which the vault's user waits."""
 STEP = 256
 """Nodes linked before a look at whether the vault was closed, some 0.3 s."""
-SAMPLE = 8 * BATCH
-"""Vectors from which the codes learn the range of each dimension."""
+SAMPLE = 8
+"""Batches from which the codes learn the range of each dimension."""
 SAVE_AFTER = 1000
 """Changes after which a graph is written down while its vault stays open."""
 SAVE_AT_END = 100
@@ -154,21 +155,34 @@ class FaissIndex:
         self.foreign = self._source.foreign()
         index: FlatIndex | GraphIndex | None = None
         if extent.count > self._exact_most:
-            index = self._restored(extent) or self._codes()
+            index = self._restored(extent)
+            if index is not None:
+                return index
+            index = self._codes(linked=False)
         if index is None:
             index = FlatIndex(self._source.dimensions, self._mirror)
-        if not len(index):
-            for ids, vectors in _batches(self._source):
-                index.add(ids, vectors)
+        for ids, vectors in self._batches(self._epoch):
+            index.add(ids, vectors)
         return index
 
-    def _codes(self, *, linked: bool = False) -> GraphIndex | None:
+    def _batches(self, epoch: int) -> Iterator[tuple[Ids, Vectors]]:
+        """All of the vault, each batch in a turn of its own."""
+        last = 0
+        while True:
+            with self._turn(epoch):
+                ids, vectors = self._source.after(last, BATCH)
+            if not len(ids):
+                return
+            yield ids, vectors
+            last = int(ids[-1])
+
+    def _codes(self, *, linked: bool) -> GraphIndex | None:
         """Empty, with the range of each dimension learnt. None where no vector has the length it should have."""
-        sample = self._source.after(0, SAMPLE)[1]
-        if not len(sample):
+        sample = [vectors for _, vectors in islice(self._batches(self._epoch), SAMPLE)]
+        if not sample:
             return None
         index = GraphIndex(self._source.dimensions, self._source.of, linked=linked)
-        index.train(sample)
+        index.train(np.concatenate(sample))
         return index
 
     def _restored(self, extent: Extent) -> GraphIndex | None:
@@ -188,7 +202,10 @@ class FaissIndex:
         return index if self._written else None
 
     def _caught_up(self, index: GraphIndex) -> bool:
-        there, here = self._source.ids(), index.ids()
+        here = index.ids()
+        if Extent(len(here), int(here.max(initial=0))) == self._source.extent():
+            return True
+        there = self._source.ids()
         gone, new = np.setdiff1d(here, there), np.setdiff1d(there, here)
         if len(new) > max(SAVE_AFTER, len(there) // 50):
             return False
@@ -226,21 +243,18 @@ class FaissIndex:
         """Beside the index that serves meanwhile, which it then replaces."""
         epoch = self._epoch
         with self._turn(epoch):
-            graph = self._codes(linked=True) if self._source.extent().count > self._exact_most else None
-            if graph is None:  # little is left: an exact index is made of it when next asked for
+            if self._source.extent().count <= self._exact_most:  # an exact one is made when next asked for
                 self.clear()
                 return
-        last, more = 0, True
-        while more:
-            with self._turn(epoch):
-                ids, vectors = self._source.after(last, BATCH)
+        graph = self._codes(linked=True)
+        if graph is None:
+            return
+        for ids, vectors in self._batches(epoch):
             for at in range(0, len(ids), STEP):
                 if self._closed:
                     raise Stopped
                 graph.add(ids[at : at + STEP], vectors[at : at + STEP])
             self._growing = graph.bytes
-            more = len(ids) > 0
-            last = int(ids[-1]) if more else last
         with self._turn(epoch):
             if self._caught_up(graph):  # else this much came at once: the next turn begins again
                 self._index, self._written = graph, False
@@ -250,8 +264,10 @@ class FaissIndex:
             assert isinstance(self._index, GraphIndex)
             parts, extent = self._index.dump(), self._source.extent()
             added, removed = self._added, self._removed
-        self._written = image.save(self._source.db, lambda: self._turn(epoch), parts, self._source.model, extent)
-        self._added, self._removed = self._added - added, self._removed - removed
+        whole = image.save(self._source.db, lambda: self._turn(epoch), parts, self._source.model, extent)
+        with self._turn(epoch):
+            self._written = whole
+            self._added, self._removed = self._added - added, self._removed - removed
 
     def close(self) -> None:
         """Write down what would be lost; never fails, because an image can be made again."""
@@ -259,17 +275,7 @@ class FaissIndex:
             unsaved = not self._written or self._removed or self._added >= SAVE_AT_END
             if self._is_graph and unsaved and not self._closed:
                 self._save(self._epoch)
-        except (StorageFailed, Stopped):
+        except Exception:
             log.exception("an index could not be written down; the next to open its vault makes it anew")
         self._closed = True
         self._index = None
-
-
-def _batches(source: VectorSource) -> Iterator[tuple[np.ndarray, Vectors]]:
-    last = 0
-    while True:
-        ids, vectors = source.after(last, BATCH)
-        if not len(ids):
-            return
-        yield ids, vectors
-        last = int(ids[-1])
