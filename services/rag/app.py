@@ -78,10 +78,12 @@ async def _keyring(settings: Settings, app: FastAPI) -> AsyncIterator[Keyring]:
 async def _table(settings: Settings) -> AsyncIterator[VectorTable]:
     log.warning("RAG_INDEX=pgvector: vectors lie in PostgreSQL without the users' keys; texts can be guessed from them")
     pool = await postgres.connect(settings.postgres_dsn(), max_size=THREADS)
-    table = VectorTable(pool)
-    await table.prepare()
-    yield table
-    await pool.close()
+    try:
+        table = VectorTable(pool)
+        await table.prepare()
+        yield table
+    finally:
+        await pool.close()
 
 
 @asynccontextmanager

@@ -12,22 +12,29 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import numpy as np
 import pytest
+from pydantic import SecretStr
 
 from services.rag import repository
+from services.rag.app import create_app
 from services.rag.engines import Vectors
+from services.rag.engines.fake import FakeEmbedder
 from services.rag.index import image, kept
 from services.rag.index.flat import FlatIndex
 from services.rag.index.graph import GraphIndex
 from services.rag.index.kept import FaissIndex
 from services.rag.index.pgvector import VectorTable
 from services.rag.repository import Chunk
+from services.rag.service import Library
 from services.rag.settings import Settings
 from services.rag.vaults import Vault, Vaults
+from shared.auth.service_tokens import ServiceIdentity
+from shared.clients.gpu_coordinator import CoordinatorClient
 from shared.errors import DiskFull, StorageFailed
 from shared.schemas.ids import new_id
-from shared.schemas.rag import Memory
+from shared.schemas.rag import Memory, NewMemory, SearchRequest
 from shared.storage import postgres
 from shared.storage.keyring import MemoryKeyring
 from shared.storage.sqlcipher import transaction
@@ -444,3 +451,27 @@ async def test_postgres_away_costs_the_search_and_no_memory(tmp_path: Path, post
     assert await vaults.run(ANNA, lambda vault: nearest(vault, some(3)[0])) == 1
     await vaults.close()
     await pool.close()
+
+
+async def test_the_service_keeps_vectors_in_postgres_where_it_is_told_to(
+    tmp_path: Path, postgres_url: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    settings = Settings(data_dir=tmp_path, engine="fake", index="pgvector", database_url=SecretStr(postgres_url))
+    with pytest.warns(UserWarning, match="no meaning"):
+        engine = FakeEmbedder(settings)
+    identity = ServiceIdentity.ephemeral()["rag"]
+    unused = CoordinatorClient(settings, identity)
+    app = create_app(settings, keyring=MemoryKeyring(), embedder=engine, coordinator=unused)
+    app.state.door, app.state.identity = object(), identity
+    connection = await asyncpg.connect(postgres_url)
+    async with app.router.lifespan_context(app):
+        assert "without the users' keys" in "".join(capfd.readouterr()), "the operator is told"
+        library: Library = app.state.library
+        await library.remember(ANNA, NewMemory(content="The canary sings in the cellar."))
+        hits = await library.search(ANNA, SearchRequest(query="canary cellar"))
+        assert [hit.content for hit in hits] == ["The canary sings in the cellar."]
+        rows = await connection.fetch("SELECT * FROM rag_vector")
+        assert len(rows) == 1 and rows[0]["owner"] == ANNA and "canary" not in str(rows)
+        await library.delete_owner(ANNA)
+        assert not await connection.fetch("SELECT * FROM rag_vector")
+    await connection.close()
