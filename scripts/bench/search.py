@@ -19,6 +19,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -210,7 +211,7 @@ async def tended(vaults: Vaults, vectors: np.ndarray) -> list[float]:
         began = time.perf_counter()
         await vaults.run(USER, lambda vault: search(vault, REQUEST, vectors[0]))
         took.append(time.perf_counter() - began)
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(1)
     return took
 
 
@@ -305,22 +306,25 @@ async def asked_across(vaults: Vaults, users: list[str], queries: np.ndarray) ->
     return took
 
 
-async def run(args: argparse.Namespace) -> list[Figure]:
-    began, figures, queries = time.monotonic(), [], made(args.queries, seed=1)
-    with tempfile.TemporaryDirectory(prefix="nemo-bench-", dir=args.folder) as folder:
-        figures += await of_texts(args, Path(folder))
+async def run(args: argparse.Namespace, figures: list[Figure]) -> None:
+    began, queries = time.monotonic(), made(args.queries, seed=1)
+
+    def folder() -> tempfile.TemporaryDirectory[str]:
+        return tempfile.TemporaryDirectory(prefix="nemo-bench-", dir=args.folder)
+
+    with folder() as path:
+        figures += await of_texts(args, Path(path))
     if args.users:
-        with tempfile.TemporaryDirectory(prefix="nemo-bench-", dir=args.folder) as folder:
-            figures += await of_users(args.users, queries, Path(folder))
-    for count in (size for size in SIZES if size <= args.most):
+        with folder() as path:
+            figures += await of_users(args.users, queries, Path(path))
+    for count in sorted({*args.also, *(size for size in SIZES if size <= args.most)}):
         if time.monotonic() - began > args.minutes * 60:
             figures.append(
                 Figure(f"{count:,} memories of one user", "not run", "", f"{args.minutes} minutes were over")
             )
             continue
-        with tempfile.TemporaryDirectory(prefix="nemo-bench-", dir=args.folder) as folder:
-            figures += await of_size(count, queries, args, Path(folder))
-    return figures
+        with folder() as path:
+            figures += await of_size(count, queries, args, Path(path))
 
 
 def main() -> None:
@@ -329,12 +333,16 @@ def main() -> None:
     parser.add_argument("--memories", type=int, default=10_000)
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--most", type=int, default=100_000, help="memories of the largest vault")
+    parser.add_argument("--also", type=int, nargs="*", default=[], help="vaults of other sizes")
     parser.add_argument("--exact-most", type=int, default=Settings().index_exact_most, help="RAG_INDEX_EXACT_MOST")
     parser.add_argument("--users", type=int, default=100, help="0: none")
     parser.add_argument("--peer", type=Path, help="Python of an environment with chromadb")
     parser.add_argument("--minutes", type=int, default=60, help="after which no larger vault is begun")
     parser.add_argument("--folder", type=Path, help="where the vaults are made; a million memories take some 5 GB")
-    tell(asyncio.run(run(parser.parse_args())))
+    figures: list[Figure] = []
+    with suppress(KeyboardInterrupt):  # what was measured until then is told
+        asyncio.run(run(parser.parse_args(), figures))
+    tell(figures)
 
 
 if __name__ == "__main__":
