@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from services.rag.engines import Vectors
-from services.rag.index import VectorIndex
+from services.rag.index import VectorIndex, graph
 from services.rag.index.flat import FlatIndex
 from services.rag.index.graph import GraphIndex
 from services.rag.index.pgvector import PgVectorIndex, VectorTable
@@ -165,6 +165,24 @@ STORIES: list[Story] = [
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)
 async def test_every_backend(house: House, story: Story) -> None:
     await asyncio.to_thread(story, house)  # as the vaults' threads do
+
+
+def test_a_wide_filter_is_answered_by_the_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph, "SCAN_MOST", 100)
+    kept = Kept()
+    index = GraphIndex(DIMENSIONS, kept.of)
+    index.train(some(2000, seed=5))
+    house = House(index, kept)
+    house.add(list(range(1, 3001)), some(3000))
+    house.remove(list(range(1, 3001, 7)))
+    scanned: list[int] = []
+    monkeypatch.setattr(index, "_scan", lambda *given: scanned.append(1))
+    among, right = list(range(1, 3001, 3)), 0
+    for query in some(50, seed=1):
+        found = [each for each, _ in index.search(query, 10, among=among)]
+        assert set(found) <= set(among) & kept.rows.keys() and len(found) == 10
+        right += len(set(found) & set(house.nearest(query, 10, among)))
+    assert right / 500 >= 0.95 and not scanned
 
 
 async def test_owners_in_one_table_do_not_meet(postgres_url: str) -> None:
