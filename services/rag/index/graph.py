@@ -36,7 +36,7 @@ Full = Callable[[Ids], tuple[Ids, Vectors]]
 
 
 class GraphIndex:
-    """`train` it before the first `add`. Removed nodes stay as waypoints until it is built anew; see `dead_share`."""
+    """`train` it before the first `add`. Removed nodes stay, emptied, until it is built anew; see `dead_share`."""
 
     def __init__(self, dimensions: int, full: Full, *, linked: bool = True) -> None:
         kind = faiss.ScalarQuantizer.QT_8bit
@@ -96,21 +96,12 @@ class GraphIndex:
         positions = self._positions(ids)
         self._alive[positions] = False
         self._count = int(self._alive.sum())
-        codes = self._codes()
-        for each in positions:
-            codes[each] = self._waypoint(int(each), codes)
+        if len(positions):  # nothing of what was removed is left; as near to all as to none, it leads nowhere
+            nothing = self._storage().sa_encode(np.zeros((1, self._index.d), dtype=np.float32))
+            self._codes()[positions] = nothing
 
-    def _waypoint(self, position: int, codes: NDArray[np.uint8]) -> Any:
-        """What stands for a removed code: its nearest living neighbour's, so that paths through it still lead
-        somewhere and nothing of what was removed is left."""
-        if self.linked:
-            graph = self._index.hnsw
-            begin = graph.offsets.at(position)
-            links = faiss.rev_swig_ptr(graph.neighbors.data(), graph.neighbors.size())[begin : begin + 2 * LINKS]
-            living = links[links >= 0][self._alive[links[links >= 0]]]
-            if len(living):
-                return codes[living[0]]
-        return 0
+    def _storage(self) -> Any:
+        return faiss.downcast_index(self._index.storage) if self.linked else self._index
 
     def cosines(self, vector: Vectors, ids: Sequence[int]) -> dict[int, float]:
         return dict(self._exact(vector, self._positions(ids)))
@@ -136,8 +127,7 @@ class GraphIndex:
         return self._found(self._index, vector, want, how, allowed, left)
 
     def _scan(self, vector: Vectors, want: int, allowed: NDArray[np.bool_], left: int) -> Ids:
-        codes = faiss.downcast_index(self._index.storage) if self.linked else self._index
-        return self._found(codes, vector, want, faiss.SearchParameters(), allowed, left)
+        return self._found(self._storage(), vector, want, faiss.SearchParameters(), allowed, left)
 
     def _found(self, index: Any, vector: Vectors, want: int, how: Any, allowed: NDArray[np.bool_], left: int) -> Ids:
         if left < len(self._ids):
@@ -167,7 +157,7 @@ class GraphIndex:
 
     def _codes(self) -> NDArray[np.uint8]:
         """The codes themselves, uint8 [n, dimensions]; what is written here is what is searched."""
-        storage = faiss.downcast_index(self._index.storage) if self.linked else self._index
+        storage = self._storage()
         if not len(self._ids):
             return np.zeros((0, storage.code_size), dtype=np.uint8)
         flat = faiss.rev_swig_ptr(storage.codes.data(), storage.codes.size())
