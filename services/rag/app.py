@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -11,6 +12,7 @@ from fastapi import FastAPI
 
 from services.rag.deliveries import Deliveries
 from services.rag.engines import BUILTIN, Embedder
+from services.rag.index.pgvector import VectorTable
 from services.rag.outbox import Outbox
 from services.rag.ownership import Ownership
 from services.rag.reading import READ, Reading
@@ -29,7 +31,7 @@ from services.rag.routes import (
 )
 from services.rag.service import REBUILD, Library
 from services.rag.settings import Settings
-from services.rag.vaults import Vaults
+from services.rag.vaults import THREADS, Vaults
 from shared import engines, vault_door
 from shared.clients.gpu_coordinator import CoordinatorClient
 from shared.clients.transcription import TranscriptionClient
@@ -41,6 +43,8 @@ from shared.storage import postgres
 from shared.storage.blobs import FileBlobs
 from shared.storage.keyring import Keyring, PostgresKeyring
 from shared.vault_door import VaultDoor
+
+log = logging.getLogger(__name__)
 
 NAME = "rag"
 
@@ -61,7 +65,8 @@ def create_app(
             ring = keyring if keyring is not None else await stack.enter_async_context(_keyring(settings, app))
             engine = embedder if embedder is not None else await asyncio.to_thread(_embedder, settings)
             able = engine.capabilities
-            vaults = Vaults(settings, ring, model=able.model, dimensions=able.dimensions)
+            table = await stack.enter_async_context(_table(settings)) if settings.index == "pgvector" else None
+            vaults = Vaults(settings, ring, model=able.model, dimensions=able.dimensions, table=table)
             stack.push_async_callback(vaults.close)
             app.state.library = library = Library(vaults, engine, settings)
             stack.push_async_callback(library.learner.close)
@@ -110,6 +115,18 @@ async def _keyring(settings: Settings, app: FastAPI) -> AsyncIterator[Keyring]:
     app.state.checks["postgres"] = lambda: postgres.answers(pool)
     yield ring
     await pool.close()
+
+
+@asynccontextmanager
+async def _table(settings: Settings) -> AsyncIterator[VectorTable]:
+    log.warning("RAG_INDEX=pgvector: vectors lie in PostgreSQL without the users' keys; texts can be guessed from them")
+    pool = await postgres.connect(settings.postgres_dsn(), max_size=THREADS)
+    try:
+        table = VectorTable(pool)
+        await table.prepare()
+        yield table
+    finally:
+        await pool.close()
 
 
 @asynccontextmanager

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
+
 from services.rag.engines import Vectors
+from services.rag.index import image
 from services.rag.vaults import Vault
 from shared.errors import NotFound, PreconditionFailed
 from shared.schemas.rag import Memory
@@ -171,19 +174,24 @@ def clear(vault: Vault) -> None:
     with transaction(vault.db):
         for table in (*_LEARNT, "message", "conversation", "chunk", "memory", "transcript", "document"):
             vault.db.execute(f"DELETE FROM {table}")  # noqa: S608 - names of ours
+        image.forget(vault.db)
     with in_our_words():
         vault.db.execute("VACUUM")
         vault.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    vault.forget_index()
+    vault.clear_index()
 
 
 def reindex(vault: Vault, chunks: Mapping[int, Chunk], vectors: Vectors) -> None:
     """New vectors for chunks that are still there; one transaction."""
+    sql = "UPDATE chunk SET vector = ?, model = ? WHERE chunk_id = ?"
     with transaction(vault.db):
-        for (chunk_id, _), vector in zip(chunks.items(), vectors, strict=True):
-            vault.db.execute(
-                "UPDATE chunk SET vector = ?, model = ? WHERE chunk_id = ?", (vector.tobytes(), vault.model, chunk_id)
-            )
+        image.forget(vault.db)  # it is of the vectors before
+        there = [
+            vault.db.execute(sql, (vector.tobytes(), vault.model, chunk_id)).rowcount == 1
+            for chunk_id, vector in zip(chunks, vectors, strict=True)
+        ]
+    ids = [chunk_id for chunk_id, is_there in zip(chunks, there, strict=True) if is_there]
+    vault.follow(ids, ids, vectors[np.array(there, dtype=np.bool_)])
 
 
 def chunks_after(vault: Vault, chunk_id: int, limit: int) -> dict[int, Chunk]:

@@ -161,4 +161,17 @@ CREATE TABLE fact_refused (
     PRIMARY KEY (text_hash, owner)
 );
 """,
+    """
+CREATE INDEX chunk_model ON chunk (model);
+CREATE TABLE index_image (
+    image_id TEXT PRIMARY KEY,
+    stamp    TEXT NOT NULL
+);
+CREATE TABLE index_piece (
+    image_id TEXT NOT NULL,
+    number   INTEGER NOT NULL,
+    data     BLOB NOT NULL,
+    PRIMARY KEY (image_id, number)
+);
+""",
 )

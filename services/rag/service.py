@@ -184,8 +184,13 @@ class Library:
         await self.run(user_id, partial(transcripts.delete, transcript_id=transcript_id, expected=None))
 
     async def search(self, user_id: str, request: SearchRequest) -> list[SearchHit]:
-        vector = None if request.mode == "text" else (await self.embed([request.query]))[0]
-        return await self.run(user_id, lambda vault: search.search(vault, request, vector))
+        """The best passages. What was asked before is answered from memory until the vault changes."""
+        hits, vector = await self.run(user_id, lambda vault: _known(vault, request))
+        if hits is not None:
+            return hits
+        if vector is None and request.mode != "text":
+            vector = (await self.embed([request.query]))[0]
+        return await self.run(user_id, lambda vault: _searched(vault, request, vector))
 
     async def rebuild(self, context: TaskContext) -> dict[str, Any]:
         """Embed everything anew, a batch at a time; a crash goes on from the cursor."""
@@ -198,12 +203,23 @@ class Library:
             await self.run(user_id, lambda vault, c=chunks, v=vectors: repository.reindex(vault, c, v))  # type: ignore[misc]
             done, count = max(chunks), count + len(chunks)
             await context.progress("embedding", min(99.0, 100 * count / total), cursor={"chunk_id": done})
-        await self.run(user_id, Vault.forget_index)
+        await self.run(user_id, Vault.clear_index)
         failed = await self.learner.catch_up(user_id) if self._settings.facts else 0
         return {"passages": count} | ({"sources_not_learnt": failed} if failed else {})
 
     async def delete_owner(self, user_id: str) -> None:
         await self._vaults.delete(user_id)
+
+
+def _known(vault: Vault, request: SearchRequest) -> tuple[list[SearchHit] | None, Vectors | None]:
+    vector = None if request.mode == "text" else vault.queries.vector(request.query)
+    return vault.queries.hits(request, vault.version), vector
+
+
+def _searched(vault: Vault, request: SearchRequest, vector: Vectors | None) -> list[SearchHit]:
+    hits = search.search(vault, request, vector)
+    vault.queries.keep(request, vector, hits, vault.version)
+    return hits
 
 
 def _columns(edit: EditMemory) -> dict[str, Any]:

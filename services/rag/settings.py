@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import AliasChoices, Field
 from pydantic_settings import SettingsConfigDict
 
 from shared.settings import ServiceSettings
+
+EXACT_MOST = 20_000
+"""Vectors compared one by one in the time that a graph and its candidates' full vectors take (docs/adr/0015)."""
 
 
 class Settings(ServiceSettings):
@@ -24,7 +29,20 @@ class Settings(ServiceSettings):
     open_vaults: int = 64
     """Most vaults kept open with their index in memory; the least used is closed first."""
     index_bytes: int = 512 * 1024 * 1024
-    """Most bytes of vectors kept in memory over all users."""
+    """Most bytes of indexes and latest queries kept in memory over all users. A vault that is in use, or whose graph is
+    being built, stays open beyond it."""
+    index: Literal["faiss", "pgvector"] = "faiss"
+    """Where the index of a vault is. faiss: in memory, made of the encrypted vault. pgvector: in PostgreSQL, for many
+    machines, and NOT encrypted with the user's key; texts can be guessed from vectors, so whoever reads the database
+    learns much of what was said. After a change back to faiss, drop the table `rag_vector` by hand."""
+    index_exact_most: int = EXACT_MOST
+    """Most vectors of one user that are compared one by one; with more, a graph is built and finds candidates.
+    0: always a graph."""
+    index_device: Literal["cpu", "cuda"] = "cpu"
+    """Where vectors are compared. cuda: exact at any size on a GPU; needs the extra `faiss-gpu` in place of faiss-cpu,
+    and without a GPU it warns and stays on the processor."""
+    query_cache_bytes: int = 1024 * 1024
+    """Most bytes of a user's latest queries and what they found, in memory while the vault is open. 0: none."""
     max_document_bytes: int = 50 * 1024**2
     """Largest document, in bytes."""
     document_chars: int = 5_000_000

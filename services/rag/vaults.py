@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -13,10 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-import numpy as np
-
 from services.rag.engines import Vectors
 from services.rag.index import VectorIndex
+from services.rag.index.flat import mirror_on
+from services.rag.index.kept import FaissIndex, KeptIndex
+from services.rag.index.pgvector import PostgresIndex, VectorTable
+from services.rag.index.source import VectorSource
+from services.rag.query_cache import QueryCache, Version
 from services.rag.schema import STEPS
 from services.rag.settings import Settings
 from shared.errors import ProductError, StorageFailed
@@ -31,68 +35,73 @@ THREADS = 8
 LOOK_S = 5.0
 """How long an open vault is used without asking for its key."""
 
+Keep = Callable[[VectorSource, threading.RLock], KeptIndex]
+"""How a vault's index is kept, given its vectors and its lock."""
+
 
 class Vault:
     """One user's database and index. Use it with `lock` held: SQLite's connection is one thread's at a time."""
 
-    def __init__(self, path: Path, key: bytes, model: str, dimensions: int) -> None:
+    def __init__(
+        self, path: Path, key: bytes, model: str, dimensions: int, keep: Keep = FaissIndex, queries_bytes: int = 0
+    ) -> None:
         self.lock = threading.RLock()
         self.path = path
         self.model = model
-        self.stale = 0
-        """Passages that another model embedded; only words find them until the index is rebuilt."""
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.db = sqlcipher.connect(path, key)
         path.chmod(0o600)
         self.db.create_function("folded", 1, _folded, deterministic=True)
         sqlcipher.migrate(self.db, STEPS)
-        self._dimensions = dimensions
-        self._index: VectorIndex | None = None
+        self.kept = keep(VectorSource(self.db, model, dimensions), self.lock)
+        self.queries = QueryCache(queries_bytes)
+        self.tended = False
+        """Whether its index is being built or written in the background; meanwhile it is not closed for room."""
 
     @property
     def index(self) -> VectorIndex:
-        """The vectors in memory, read from the vault when first asked for."""
-        if self._index is None:
-            self._index = self._load()
-        return self._index
+        """The vectors, read from the vault when first asked for."""
+        return self.kept.index
+
+    @property
+    def stale(self) -> int:
+        """Passages that another model embedded; only words find them until the index is rebuilt."""
+        return self.kept.foreign
+
+    @property
+    def version(self) -> Version:
+        """Another one after every change, by this connection or by another."""
+        with sqlcipher.in_our_words():
+            return self.db.total_changes, self.db.execute("PRAGMA data_version").fetchone()[0]
 
     @property
     def index_bytes(self) -> int:
-        return self._index.bytes if self._index is not None else 0
+        return self.kept.bytes + self.queries.bytes
 
     def follow(self, removed: Sequence[int], added: Sequence[int] = (), vectors: Vectors | None = None) -> None:
         """Bring the index up to what was just committed; an index that cannot follow is read anew when next needed."""
-        if self._index is None:
-            return
         try:
-            self._index.remove(removed)
-            if vectors is not None:
-                self._index.add(added, vectors)
+            self.kept.follow(removed, added, vectors)
         except Exception:
             log.exception("an index could not follow its vault")
             self.forget_index()
 
     def forget_index(self) -> None:
-        self._index = None
+        self.kept.forget()
 
-    def _load(self) -> VectorIndex:
-        index = VectorIndex(self._dimensions)
-        fits = "model = ? AND length(vector) = ?"
-        values = (self.model, self._dimensions * np.dtype(np.float32).itemsize)
-        with sqlcipher.in_our_words():
-            rows = self.db.execute(f"SELECT chunk_id, vector FROM chunk WHERE {fits}", values).fetchall()  # noqa: S608
-            self.stale = self.db.execute("SELECT count(*) FROM chunk").fetchone()[0] - len(rows)
-        if rows:
-            vectors = np.frombuffer(b"".join(row[1] for row in rows), dtype=np.float32)
-            index.add([row[0] for row in rows], vectors.reshape(len(rows), self._dimensions))
-        return index
+    def clear_index(self) -> None:
+        """After all vectors were removed or exchanged."""
+        self.kept.clear()
 
     def close(self) -> None:
         with self.lock:
+            self.kept.close()
             self.db.close()
 
     def delete(self) -> None:
-        self.close()
+        with self.lock:
+            self.forget_index()  # or closing would write it down first
+            self.close()
         _remove_files(self.path)
 
 
@@ -119,24 +128,35 @@ class _Seat:
 
 
 class Vaults:
-    """Gives a user's vault to one piece of work at a time, in a bounded pool of threads."""
+    """Gives a user's vault to one piece of work at a time, in a bounded pool of threads.
 
-    def __init__(self, settings: Settings, keyring: Keyring, *, model: str, dimensions: int) -> None:
+    With `table` the vectors are in PostgreSQL.
+    """
+
+    def __init__(
+        self, settings: Settings, keyring: Keyring, *, model: str, dimensions: int, table: VectorTable | None = None
+    ) -> None:
         self._settings = settings
         self._keyring = keyring
         self._model, self._dimensions = model, dimensions
         self._seats: OrderedDict[str, _Seat] = OrderedDict()
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="vault")
+        self._gardener = ThreadPoolExecutor(1, thread_name_prefix="index", initializer=_yield_to_searches)
+        self._table = table
+        self._mirror = mirror_on(settings.index_device)
 
     async def run(self, user_id: str, work: Callable[[Vault], Result]) -> Result:
         """`work(vault)` in a thread, alone with the vault. Raises NotFound for a deleted user, VaultLocked."""
         try:
             async with self._turn(user_id) as seat:
-                return await self._thread(_alone, await self._open(user_id, seat), work)
+                vault = await self._opened(user_id, seat)
+                found = await self._thread(_alone, vault, work)
+                self._tend(vault)
+                return found
         finally:
             self._trim()
 
-    async def _open(self, user_id: str, seat: _Seat) -> Vault:
+    async def _opened(self, user_id: str, seat: _Seat) -> Vault:
         """Now and then an open one is asked for its key anew: nobody may have told us that it was sealed or deleted."""
         now = asyncio.get_running_loop().time()
         if seat.vault is None or now - seat.looked_at > LOOK_S:
@@ -151,13 +171,29 @@ class Vaults:
                 raise
             seat.looked_at = now
             if seat.vault is None:
-                seat.vault = await self._thread(Vault, self._path(user_id), key, self._model, self._dimensions)
+                seat.vault = await self._thread(self._open, user_id, key)
         return seat.vault
+
+    def _open(self, user_id: str, key: bytes) -> Vault:
+        def keep(source: VectorSource, lock: threading.RLock) -> KeptIndex:
+            if self._table is not None:
+                return PostgresIndex(source, self._table, user_id)
+            return FaissIndex(source, lock, self._settings.index_exact_most, self._mirror)
+
+        most = self._settings.query_cache_bytes
+        return Vault(self._path(user_id), key, self._model, self._dimensions, keep, most)
 
     async def _shut(self, seat: _Seat) -> None:
         vault, seat.vault = seat.vault, None
         if vault is not None:
             await self._thread(vault.close)
+
+    def _tend(self, vault: Vault) -> None:
+        """One index at a time over all users: building is long work, and searches come first."""
+        if vault.tended or not vault.kept.due:
+            return
+        vault.tended = True
+        self._gardener.submit(_tended, vault)
 
     @asynccontextmanager
     async def _turn(self, user_id: str) -> AsyncIterator[_Seat]:
@@ -190,6 +226,8 @@ class Vaults:
             over = len(self._seats) > self._settings.open_vaults or total > self._settings.index_bytes
             if seat.callers or not (over or seat.vault is None) or len(self._seats) == 1:
                 continue
+            if seat.vault is not None and seat.vault.tended:
+                continue
             del self._seats[user_id]
             if seat.vault is not None:
                 total -= seat.vault.index_bytes
@@ -212,6 +250,8 @@ class Vaults:
                 await self._thread(vault.delete)
             else:
                 await self._thread(_remove_files, self._path(user_id))
+            if self._table is not None:
+                await self._table.delete_owner(user_id)
 
     async def close(self) -> None:
         """Waits for the work that was begun."""
@@ -219,9 +259,22 @@ class Vaults:
             if seat.vault is not None:
                 await self._thread(seat.vault.close)
         self._seats.clear()
+        await asyncio.to_thread(self._gardener.shutdown)
         self._pool.shutdown()
 
 
 def _alone(vault: Vault, work: Callable[[Vault], Result]) -> Result:
     with vault.lock:
         return work(vault)
+
+
+def _tended(vault: Vault) -> None:
+    try:
+        vault.kept.tend()
+    finally:
+        vault.tended = False
+
+
+def _yield_to_searches() -> None:
+    """Linux schedules threads, not processes: this one and what it starts stand back behind all others."""
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from services.rag import repository, transcripts
+from services.rag import repository, search, transcripts
 from services.rag.engines.onnx_minilm import OnnxMiniLM
 from services.rag.service import REBUILD, Library
 from services.rag.settings import Settings
@@ -277,3 +277,30 @@ async def test_a_deleted_owner_leaves_no_file(library: Library, tmp_path: Path) 
     await library.remember(ANNA, NewMemory(content="Soon gone."))
     await library.delete_owner(ANNA)
     assert not list((tmp_path / "vaults").glob(f"{ANNA}*"))
+
+
+async def test_what_is_asked_again_is_not_searched_again_until_something_changes(
+    library: Library, vaults: Vaults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedded, searched = [], []
+    embed, search_ = library.embed, search.search
+    saved = await library.remember(ANNA, NewMemory(content="The spare key lies under the flower pot."))
+
+    async def embed_told(texts: Any) -> Any:
+        embedded.append(texts)
+        return await embed(texts)
+
+    monkeypatch.setattr(library, "embed", embed_told)
+    monkeypatch.setattr(search, "search", lambda *given: searched.append(1) or search_(*given))
+    first = await found(library, "where is the key")
+    assert await found(library, "where is the key") == first and (len(embedded), len(searched)) == (1, 1)
+    assert await found(library, "where is the key", user=BEN) == [], "nobody is given another one's answer"
+    await library.run(ANNA, lambda vault: repository.delete_memory(vault, saved.memory_id, None))
+    assert await found(library, "where is the key") == []
+    assert (len(embedded), len(searched)) == (2, 3), "the vault changed, the question did not"
+    for user in ("usr_carl", "usr_dora"):  # two vaults are kept open here
+        await found(library, "anything", user=user)
+    await library.remember(ANNA, NewMemory(content="The key is with the neighbour."))
+    embedded.clear()
+    await found(library, "where is the key")
+    assert embedded == [["where is the key"]], "forgotten with the vault"
