@@ -84,4 +84,8 @@ CREATE TABLE transcript_revision (
     PRIMARY KEY (transcript_id, revision)
 );
 """,
+    """
+CREATE INDEX memory_place ON memory (transcript_id, start_s, segment_id);
+DROP INDEX memory_transcript;
+""",
 )

@@ -5,7 +5,7 @@
 
 An answer must stand in exactly one turn of its conversation; a question of the kind `paraphrase` must have no word in
 common with that turn, by the stems that full text compares (words of grammar aside). Half of the conversations, by a
-hash of their names, are for tuning; the others are held out.
+hash of their names, are for tuning; the others are held out. Notes are conversations of one turn.
 """
 
 from __future__ import annotations
@@ -27,14 +27,17 @@ GRAMMAR = frozenset(
     his how i if in into is it its me must my no nobody not of off on one or our out over own she should so some than
     that the their them then there they this those to up was we were what when where which who whom whose why will
     with would you your
-    """.split()
+    """.split()  # noqa: SIM905 - one word a line would be a hundred lines
 )
 
 
 @dataclass
 class Conversation:
+    """Or a note, which is one turn by nobody."""
+
     name: str
     day: str
+    is_note: bool = False
     turns: list[tuple[str, str]] = field(default_factory=list)
     questions: list[dict[str, Any]] = field(default_factory=list)
 
@@ -42,15 +45,15 @@ class Conversation:
 def read(lines: Iterable[str]) -> list[Conversation]:
     found: list[Conversation] = []
     for line in map(str.strip, lines):
-        if line.startswith("## "):
+        if line.startswith(("## ", "!! ")):
             name, day = line[3:].split(" | ")
-            found.append(Conversation(name, day))
+            found.append(Conversation(name, day, is_note=line.startswith("!!")))
         elif line.startswith("? "):
             kind, _, rest = line[2:].partition(": ")
             question, _, answer = rest.partition(" => ")
             found[-1].questions.append({"kind": kind, "question": question, "answer": answer or None})
         elif line and not line.startswith("#"):
-            speaker, _, text = line.partition(": ")
+            speaker, _, text = ("", "", line) if found[-1].is_note else line.partition(": ")
             found[-1].turns.append((speaker, text))
     return found
 
@@ -68,7 +71,7 @@ def stems(text: str) -> set[str]:
 def checked(conversation: Conversation) -> list[str]:
     """What is wrong with it."""
     wrong = []
-    if not 8 <= len(conversation.turns) <= 30:
+    if not 8 <= len(conversation.turns) <= 30 and (len(conversation.turns) != 1 or not conversation.is_note):
         wrong.append(f"{conversation.name}: {len(conversation.turns)} turns")
     for asked in conversation.questions:
         where = f"{conversation.name}: {asked['question']}"
@@ -107,6 +110,7 @@ def main() -> None:
                 "conversation": each.name,
                 "half": half[each.name],
                 "day": each.day,
+                "is_note": each.is_note,
                 "turns": [{"speaker": speaker, "text": text} for speaker, text in each.turns],
             }
             for each in conversations
@@ -120,7 +124,9 @@ def main() -> None:
             for asked in each.questions
         ),
     )
-    print(f"{len(conversations)} conversations, {sum(len(each.questions) for each in conversations)} questions")
+    notes = sum(each.is_note for each in conversations)
+    asked = sum(len(each.questions) for each in conversations)
+    print(f"{len(conversations) - notes} conversations, {notes} notes, {asked} questions")
 
 
 if __name__ == "__main__":
