@@ -35,24 +35,21 @@ class Weights:
 
 
 WEIGHTS = Weights()
-_ASKS = ("?", "？", "؟")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A passage that may be the answer, or that stands beside one."""
 
     chunk_id: int
     whole: str
     """Id of what it is a part of: its recording, else its memory."""
-    text: str
+    asks: bool = False
+    """It is a passage of a recording and ends with a question."""
     is_named: bool = False
-    around: tuple[int | None, int | None, int | None] | None = None
-    """Chunks before, before that, and next, in the order of the recording; None for what is no passage of one."""
-
-    @property
-    def asks(self) -> bool:
-        return self.around is not None and self.text.rstrip().endswith(_ASKS)
+    """The query names its speaker."""
+    around: tuple[int | None, int | None, int | None] = (None, None, None)
+    """Chunks before, before that, and next, in the order of the recording."""
 
 
 def own_scores(
@@ -84,7 +81,7 @@ def ranked(
 
 def _in_context(candidate: Candidate, own: Mapping[int, float], weights: Weights) -> float:
     score = own[candidate.chunk_id]
-    if candidate.around is None:
+    if candidate.around == (None, None, None):
         return score
     near = [own.get(chunk, 0.0) if chunk is not None else 0.0 for chunk in candidate.around]
     score += weights.inherited * max(0.0, near[0] - score)

@@ -44,28 +44,17 @@ def search(vault: Vault, request: SearchRequest, vector: Vectors | None, weights
     near = dict(vault.index.search(vector, want, among)) if vector is not None else {}
     worded = {} if request.mode == "vector" else dict(_full_text(vault, request, max(want, WORDED), among))
     if request.mode != "hybrid":
-        scores = dict(list((near or worded).items())[:want])
-        return _hits(list(scores.items()), _rows(vault, list(scores)), near, request.top_k)
-    rows = _with_neighbours(vault, list(near | dict.fromkeys(list(worded)[:want])))
+        return _hits(vault, list((near or worded).items())[:want], near, request.top_k)
+    candidates = _candidates(vault, request.query, list(near | dict.fromkeys(list(worded)[:want])))
     cosines = near
     if vector is not None:
-        cosines = near | vault.index.cosines(vector, [chunk for chunk in rows if chunk not in near])
-    asked = set(_words(request.query))
-    candidates = [_candidate(row, asked) for row in rows.values()]
-    fused = ranked(candidates, own_scores(candidates, cosines, worded, weights), weights)
-    allowed = rows.keys() if among is None else set(among)
-    return _hits([(chunk, score) for chunk, score in fused if chunk in allowed], rows, cosines, request.top_k)
-
-
-def _candidate(row: Mapping[str, Any], asked: set[str]) -> Candidate:
-    is_passage = row["transcript_id"] is not None
-    return Candidate(
-        chunk_id=row["chunk_id"],
-        whole=row["transcript_id"] or row["memory_id"],
-        text=row["passage"],
-        is_named=not asked.isdisjoint(_WORD.findall((row["speaker"] or "").lower())),
-        around=(row["before"], row["before_that"], row["next"]) if is_passage else None,
-    )
+        cosines = near | vault.index.cosines(vector, [chunk for chunk in candidates if chunk not in near])
+    found = candidates.values()
+    fused = ranked(found, own_scores(found, cosines, worded, weights), weights)
+    if among is not None:
+        allowed = set(among)
+        fused = [(chunk, score) for chunk, score in fused if chunk in allowed]
+    return _hits(vault, fused[:want], cosines, request.top_k)
 
 
 def _allowed(vault: Vault, request: SearchRequest) -> list[int] | None:
@@ -139,54 +128,69 @@ def _frequency(vault: Vault, word: str, most: int) -> int:
         return int(vault.db.execute(sql, (f'"{word}"', most)).fetchone()[0])
 
 
-_ROWS = """
-SELECT chunk.chunk_id, chunk.content AS passage, memory.* FROM chunk JOIN memory USING (memory_id)
-WHERE chunk_id IN (SELECT value FROM json_each(?))
-"""
+_ASKS = ("?", "？", "؟")
 _NEIGHBOUR = """(
-    SELECT chunk.chunk_id FROM memory AS other JOIN chunk USING (memory_id)
+    SELECT chunk_id FROM memory AS other JOIN chunk USING (memory_id)
     WHERE other.transcript_id = memory.transcript_id
       AND (other.start_s, other.segment_id) {side} (memory.start_s, memory.segment_id)
     ORDER BY other.start_s {order}, other.segment_id {order} LIMIT 1 OFFSET {at}
 )"""
 _BEFORE, _BEFORE_THAT, _NEXT = (
     _NEIGHBOUR.format(side=side, order=order, at=at)
-    for side, order, at in (("<", "DESC", 0), ("<", "DESC", 1), (">", "", 0))
+    for side, order, at in (("<", "DESC", 0), ("<", "DESC", 1), (">", "ASC", 0))
 )
-_PLACED_ROWS = f"""
-SELECT chunk.chunk_id, chunk.content AS passage, memory.*,
-    {_BEFORE} AS before, {_BEFORE_THAT} AS before_that, {_NEXT} AS next
-FROM chunk JOIN memory USING (memory_id) WHERE chunk.chunk_id IN (SELECT value FROM json_each(?))
+_PLACES = f"""
+SELECT chunk_id, memory_id, transcript_id, speaker, substr(rtrim(chunk.content), -1), {_BEFORE}, {_BEFORE_THAT}, {_NEXT}
+FROM chunk JOIN memory USING (memory_id) WHERE chunk_id IN (SELECT value FROM json_each(?))
 """  # noqa: S608 - ours
 
 
-def _rows(vault: Vault, chunks: Sequence[int], sql: str = _ROWS) -> dict[int, dict[str, Any]]:
+def _candidates(vault: Vault, query: str, chunks: Sequence[int]) -> dict[int, Candidate]:
+    """These and what stands beside them."""
+    asked = set(_words(query))
+    found = _places(vault, chunks, asked)
+    beside = {chunk for each in found.values() for chunk in each.around if chunk is not None}
+    return found | _places(vault, sorted(beside - found.keys()), asked)
+
+
+def _places(vault: Vault, chunks: Sequence[int], asked: set[str]) -> dict[int, Candidate]:
     with in_our_words():
-        rows = vault.db.execute(sql, (json.dumps(chunks),)).fetchall()
-    return {row["chunk_id"]: dict(row) for row in rows}
+        rows = vault.db.execute(_PLACES, (json.dumps(chunks),)).fetchall()
+    return {
+        chunk: Candidate(
+            chunk_id=chunk,
+            whole=transcript_id or memory_id,
+            asks=transcript_id is not None and ending in _ASKS,
+            is_named=not asked.isdisjoint(_WORD.findall((speaker or "").lower())),
+            around=(before, before_that, after),
+        )
+        for chunk, memory_id, transcript_id, speaker, ending, before, before_that, after in rows
+    }
 
 
-def _with_neighbours(vault: Vault, chunks: Sequence[int]) -> dict[int, dict[str, Any]]:
-    """Each row with its place in the recording; neighbours that were not asked for as well."""
-    rows = _rows(vault, chunks, _PLACED_ROWS)
-    beside = {row[side] for row in rows.values() for side in ("before", "before_that", "next")}
-    return rows | _rows(vault, sorted(beside - rows.keys() - {None}), _PLACED_ROWS)
+_ROWS = """
+SELECT chunk.chunk_id, chunk.content AS passage, memory.* FROM chunk JOIN memory USING (memory_id)
+WHERE chunk_id IN (SELECT value FROM json_each(?))
+"""
 
 
 def _hits(
-    scores: Sequence[tuple[int, float]], rows: Mapping[int, Mapping[str, Any]], cosines: Mapping[int, float], top_k: int
+    vault: Vault, scores: Sequence[tuple[int, float]], cosines: Mapping[int, float], top_k: int
 ) -> list[SearchHit]:
+    with in_our_words():
+        rows = vault.db.execute(_ROWS, (json.dumps([chunk for chunk, _ in scores]),)).fetchall()
+    by_chunk = {row["chunk_id"]: row for row in rows}
     found: dict[str, SearchHit] = {}
     for chunk, score in scores:
-        row = rows.get(chunk)
+        row = by_chunk.get(chunk)
         if row is None or row["memory_id"] in found:
             continue
-        found[row["memory_id"]] = _hit(row, score, cosines.get(chunk))
+        found[row["memory_id"]] = _hit(dict(row), score, cosines.get(chunk))
         if len(found) == top_k:
             break
     return list(found.values())
 
 
-def _hit(row: Mapping[str, Any], score: float, cosine: float | None) -> SearchHit:
+def _hit(row: dict[str, Any], score: float, cosine: float | None) -> SearchHit:
     values = {**row, "tags": json.loads(row["tags"]), "similarity": cosine}
     return SearchHit(content=row["passage"], score=round(score, 6), metadata=HitMetadata.model_validate(values))
