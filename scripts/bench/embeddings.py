@@ -3,8 +3,8 @@
 
     python scripts/bench/embeddings.py --texts ../shared/data/goemotions/ekman-train.tsv --peer PYTHON [--rounds 7]
 
-`--texts`: one text a line, its first column; they are embedded as they are (what somebody says in a turn), and joined to
-the length of our passages. `--peer`: the Python of an environment that has sentence-transformers; scripts/bench/run
+`--texts`: one text a line, its first column; they are embedded as they are (what somebody says in a turn), and joined
+to the length of our passages. `--peer`: the Python of an environment that has sentence-transformers; scripts/bench/run
 makes one. Each round embeds the same texts here and there; texts are in the order of their file, as a recording's are.
 """
 
@@ -72,8 +72,8 @@ def batched(engine: OnnxMiniLM, peer: Peer, what: str, texts: list[str], rounds:
         f"embeddings: {what} in a batch, texts/s, ours / sentence-transformers",
         ratio(theirs, ours),
         ">= 2",
-        f"{len(texts)} texts of {statistics.mean(map(len, texts)):.0f} characters; at best ours {len(texts) / min(ours):.0f}"
-        f" texts/s, theirs {len(texts) / min(theirs):.0f}",
+        f"{len(texts)} texts of {statistics.mean(map(len, texts)):.0f} characters; texts/s at best: ours"
+        f" {len(texts) / min(ours):.0f}, theirs {len(texts) / min(theirs):.0f}",
     )
 
 
@@ -108,7 +108,9 @@ def main() -> None:
         parity = least_cosine(engine, peer, [*turns, *passages])
         tell(
             [
-                Figure("embeddings: least cosine between ours and sentence-transformers'", round(parity, 7), ">= 0.999"),
+                Figure(
+                    "embeddings: least cosine between ours and sentence-transformers'", round(parity, 7), ">= 0.999"
+                ),
                 batched(engine, peer, "turns", turns, args.rounds),
                 batched(engine, peer, "passages", passages, args.rounds),
                 one_by_one(engine, peer, turns[:QUERIES], args.rounds),

@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -228,13 +229,20 @@ def figures_of(found: dict[str, list[Asked]], took: dict[str, list[float]]) -> l
     ms = {mode: 1000 * p(times, 0.5) for mode, times in took.items()}
     told_figures.append(
         Figure(
-            "retrieval: time of hybrid / time of vector search, p50, the query's embedding apart",
+            "retrieval: processor time of hybrid / of vector search, p50, the query's embedding apart",
             round(ms["hybrid"] / ms["vector"], 2),
             "",
             f"hybrid {ms['hybrid']:.1f} ms, vector {ms['vector']:.1f} ms, text {ms['text']:.1f} ms",
         )
     )
     return told_figures
+
+
+def timed(vault: Vault, request: SearchRequest, vector: Any, weights: Weights) -> tuple[list[SearchHit], float]:
+    """Seconds of the thread's processor time, which other work on the machine does not stretch."""
+    began = time.thread_time()
+    hits = hybrid_search.search(vault, request, vector, weights)
+    return hits, time.thread_time() - began
 
 
 async def ask(
@@ -244,9 +252,8 @@ async def ask(
     for question in questions:
         request = SearchRequest.model_validate({"query": question["question"], "top_k": TOP, "mode": mode})
         vector = None if mode == "text" else (await library.embed([request.query]))[0]
-        began = time.perf_counter()
-        hits = await library.run(USER, lambda vault, r=request, v=vector: hybrid_search.search(vault, r, v, weights))
-        took.append(time.perf_counter() - began)
+        hits, took_s = await library.run(USER, partial(timed, request=request, vector=vector, weights=weights))
+        took.append(took_s)
         found.append(judged(question, kept[question["conversation"]], hits))
     return found, took
 
