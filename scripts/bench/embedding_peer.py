@@ -2,7 +2,7 @@
 
     python scripts/bench/embedding_peer.py MODEL_FOLDER THREADS MAX_TOKENS
 
-Asked `{"texts": [...], "keep": path or null}` it embeds, keeps the vectors where there is a path, and tells `{"s": ...}`.
+Asked `{"texts": [...], "keep": path or null}` it embeds, keeps the vectors where a path is, and tells `{"s": ...}`.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from services.rag import search
 from services.rag.engines.onnx_minilm import OnnxMiniLM
 from services.rag.service import Library
 from services.rag.settings import Settings
@@ -130,3 +131,11 @@ async def test_strange_queries_are_answered(two_quotes: Library, query: str) -> 
 
 async def test_an_empty_vault_finds_nothing(library: Library) -> None:
     assert await found(library, "How much does the kitchen cost?") == []
+
+
+async def test_what_stands_beside_is_looked_up_in_an_index(library: Library) -> None:
+    """Else a search would read whole recordings."""
+    sql = f"EXPLAIN QUERY PLAN {search._PLACES}"
+    plan = await library.run(ANNA, lambda vault: [str(row[3]) for row in vault.db.execute(sql, ("[1]",)).fetchall()])
+    assert sum("memory_place" in step for step in plan) == 3
+    assert [step for step in plan if step.startswith("SCAN")] == ["SCAN json_each VIRTUAL TABLE INDEX 1:"]

@@ -94,39 +94,38 @@ def halves(conversations: list[Conversation]) -> dict[str, str]:
     return {name: "tuning" if at < len(names) / 2 else "held out" for at, name in enumerate(names)}
 
 
-def write(name: str, rows: Iterable[dict[str, Any]]) -> None:
-    (HERE / name).write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+def lines(rows: Iterable[dict[str, Any]]) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
-def main() -> None:
-    conversations = read((HERE / "source.txt").read_text(encoding="utf-8").splitlines())
+def made(source: str) -> dict[str, str]:
+    """What stands in each file. Raises SystemExit where the source is not what it says."""
+    conversations = read(source.splitlines())
     if wrong := [each for conversation in conversations for each in checked(conversation)]:
         raise SystemExit("\n".join(wrong))
     half = halves(conversations)
-    write(
-        "conversations.jsonl",
-        (
-            {
-                "conversation": each.name,
-                "half": half[each.name],
-                "day": each.day,
-                "is_note": each.is_note,
-                "turns": [{"speaker": speaker, "text": text} for speaker, text in each.turns],
-            }
-            for each in conversations
-        ),
+    told = (
+        {
+            "conversation": each.name,
+            "half": half[each.name],
+            "day": each.day,
+            "is_note": each.is_note,
+            "turns": [{"speaker": speaker, "text": text} for speaker, text in each.turns],
+        }
+        for each in conversations
     )
-    write(
-        "questions.jsonl",
-        (
-            {"conversation": each.name, "half": half[each.name], **asked}
-            for each in conversations
-            for asked in each.questions
-        ),
+    asked = (
+        {"conversation": each.name, "half": half[each.name], **question}
+        for each in conversations
+        for question in each.questions
     )
-    notes = sum(each.is_note for each in conversations)
-    asked = sum(len(each.questions) for each in conversations)
-    print(f"{len(conversations) - notes} conversations, {notes} notes, {asked} questions")
+    return {"conversations.jsonl": lines(told), "questions.jsonl": lines(asked)}
+
+
+def main() -> None:
+    for name, content in made((HERE / "source.txt").read_text(encoding="utf-8")).items():
+        (HERE / name).write_text(content, encoding="utf-8")
+        print(f"{name}: {content.count(chr(10))}")
 
 
 if __name__ == "__main__":
