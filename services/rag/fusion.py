@@ -2,8 +2,8 @@
 
 In a conversation the turn that answers seldom holds the words of the question: "And the price?" - "Seven thousand
 eight hundred." So a passage inherits from the one before it, is lent a little by its neighbours and gains with the best
-passage of its recording, while a passage that asks gives way to the answer. A note has no neighbours, and what it
-inherits can never lift a passage above what spoke for both, so notes and recordings stay comparable.
+passage of its recording, while a passage that asks gives way to the answer. A note has no neighbours; to keep it
+comparable, inheriting never lifts a passage above the one it inherits from, and lending stays small.
 
 Meaning and words are added as scores, not as ranks (Bruch, Gai and Ingber, 2023, "An analysis of fusion functions for
 hybrid retrieval"): cosine, and BM25 over the most that the words of the query could give. The weights were tuned on one
