@@ -174,4 +174,8 @@ CREATE TABLE index_piece (
     PRIMARY KEY (image_id, number)
 );
 """,
+    """
+CREATE INDEX memory_place ON memory (transcript_id, start_s, segment_id);
+DROP INDEX memory_transcript;
+""",
 )

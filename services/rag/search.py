@@ -1,29 +1,32 @@
 """Hybrid search of one vault: vectors and full text, filtered before they are ranked.
 
-Ranks are fused by weighted reciprocal rank (Cormack, Clarke and Buettcher, 2009) with k = 10 and half the weight for
-full text, and full text sees only the rarer words of a query: with the textbook's k = 60, equal weights and all words,
-fusion made paraphrased questions worse than vectors alone.
+Each side proposes passages; `fusion` scores these and their neighbours in the recording. Full text sees only the rarer
+words of a query, so that a search of many memories stays short.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from services.rag.engines import Vectors
+from services.rag.fusion import WEIGHTS, Candidate, Weights, own_scores, ranked
 from services.rag.repository import moment
 from services.rag.vaults import Vault
 from shared.schemas.rag import HitMetadata, SearchHit, SearchRequest
 from shared.storage.sqlcipher import in_our_words
 
-K = 10
-TEXT_WEIGHT = 0.5
 CANDIDATES = 4
 """Candidates fetched from each side for every hit wanted; several chunks may be of one memory."""
+WORDED = 200
+"""Passages whose score by words is known; of them the best are candidates, the others may be their neighbours."""
 COMMON_SHARE = 0.1
 """A word that more than this share of the chunks holds says little about any of them."""
+LEAST_WEIGHT = 0.1
+"""Of a word that stands in half of the passages or more."""
 _WORD = re.compile(r"\w+")
 _STOP = frozenset(
     """
@@ -34,26 +37,24 @@ _STOP = frozenset(
 )
 
 
-def search(vault: Vault, request: SearchRequest, vector: Vectors | None) -> list[SearchHit]:
+def search(vault: Vault, request: SearchRequest, vector: Vectors | None, weights: Weights = WEIGHTS) -> list[SearchHit]:
     """The best passages, at most one per memory. `vector` None: full text only."""
     among = _allowed(vault, request)
     want = request.top_k * CANDIDATES
-    near = vault.index.search(vector, want, among) if vector is not None else []
-    worded = _full_text(vault, request, want, among) if request.mode != "vector" else []
-    fused = _fused([chunk for chunk, _ in near], worded, request.mode)
-    cosines = dict(near)
+    near = dict(vault.index.search(vector, want, among)) if vector is not None else {}
+    worded = {} if request.mode == "vector" else dict(_full_text(vault, request, max(want, WORDED), among))
+    if request.mode != "hybrid":
+        return _hits(vault, list((near or worded).items())[:want], near, request.top_k)
+    candidates = _candidates(vault, request.query, list(near | dict.fromkeys(list(worded)[:want])))
+    cosines = near
     if vector is not None:
-        cosines |= vault.index.cosines(vector, [chunk for chunk in worded if chunk not in cosines])
-    return _hits(vault, fused, cosines, request.top_k)
-
-
-def _fused(near: Sequence[int], worded: Sequence[int], mode: str) -> list[tuple[int, float]]:
-    scores: dict[int, float] = {}
-    for weight, ranked in ((1.0, near), (TEXT_WEIGHT if mode == "hybrid" else 1.0, worded)):
-        for rank, chunk in enumerate(ranked):
-            scores[chunk] = scores.get(chunk, 0.0) + weight * K / (K + rank)
-    best = 1.0 + (TEXT_WEIGHT if mode == "hybrid" else 0.0)
-    return sorted(((chunk, score / best) for chunk, score in scores.items()), key=lambda pair: -pair[1])
+        cosines = near | vault.index.cosines(vector, [chunk for chunk in candidates if chunk not in near])
+    found = candidates.values()
+    fused = ranked(found, own_scores(found, cosines, worded, weights), weights)
+    if among is not None:
+        allowed = set(among)
+        fused = [(chunk, score) for chunk, score in fused if chunk in allowed]
+    return _hits(vault, fused[:want], cosines, request.top_k)
 
 
 def _allowed(vault: Vault, request: SearchRequest) -> list[int] | None:
@@ -82,36 +83,89 @@ def _allowed(vault: Vault, request: SearchRequest) -> list[int] | None:
         return [row[0] for row in vault.db.execute(sql, values).fetchall()]
 
 
-def _full_text(vault: Vault, request: SearchRequest, want: int, among: list[int] | None) -> list[int]:
+def _full_text(vault: Vault, request: SearchRequest, want: int, among: list[int] | None) -> list[tuple[int, float]]:
+    """(chunk, BM25 over the most that the words asked for could give), best first."""
     words = _telling_words(vault, request.query, everything=request.mode == "text")
     if not words:
         return []
     query = " OR ".join(f'"{word}"' for word in words)
-    sql = "SELECT rowid FROM chunk_text WHERE chunk_text MATCH ?"
+    sql = "SELECT rowid, rank FROM chunk_text WHERE chunk_text MATCH ?"
     values: list[Any] = [query]
     if among is not None:
         sql += " AND rowid IN (SELECT value FROM json_each(?))"
         values.append(json.dumps(among))
     with in_our_words():
         rows = vault.db.execute(f"{sql} ORDER BY rank LIMIT ?", [*values, want]).fetchall()
-    return [row[0] for row in rows]
+    most = sum(words.values())
+    return [(row[0], -row[1] / most) for row in rows]
 
 
-def _telling_words(vault: Vault, query: str, *, everything: bool) -> list[str]:
-    """The words of a query that can tell passages apart: quoted for FTS5, so that no character is an operator."""
+def _words(query: str) -> list[str]:
+    """Those that mean something; all where none does."""
     words = list(dict.fromkeys(word.lower() for word in _WORD.findall(query)[:64]))
-    telling = [word for word in words if word not in _STOP]
+    return [word for word in words if word not in _STOP] or words
+
+
+def _telling_words(vault: Vault, query: str, *, everything: bool) -> dict[str, float]:
+    """The words of a query that can tell passages apart, each with its weight: its inverse document frequency."""
+    words = _words(query)
     if everything:
-        return telling or words
-    most = max(3, COMMON_SHARE * len(vault.index))
-    return [word for word in telling if _frequency(vault, word, int(most) + 1) <= most]
+        return dict.fromkeys(words, 1.0)
+    total = len(vault.index)
+    most = int(max(3, COMMON_SHARE * total))
+    counts = {word: _frequency(vault, word, most + 1) for word in words}
+    return {
+        word: max(LEAST_WEIGHT, math.log((max(total, count) - count + 0.5) / (count + 0.5)))
+        for word, count in counts.items()
+        if count <= most
+    }
 
 
 def _frequency(vault: Vault, word: str, most: int) -> int:
-    """In how many chunks a word stands, counted up to `most`."""
+    """In how many chunks a word stands, counted up to `most`; quoted, so that no character is an operator."""
     sql = "SELECT count(*) FROM (SELECT 1 FROM chunk_text WHERE chunk_text MATCH ? LIMIT ?)"
     with in_our_words():
         return int(vault.db.execute(sql, (f'"{word}"', most)).fetchone()[0])
+
+
+_ASKS = ("?", "？", "؟")
+_NEIGHBOUR = """(
+    SELECT chunk_id FROM memory AS other JOIN chunk USING (memory_id)
+    WHERE other.transcript_id = memory.transcript_id AND other.memory_type = 'transcript'
+      AND (other.start_s, other.segment_id) {side} (memory.start_s, memory.segment_id)
+    ORDER BY other.start_s {order}, other.segment_id {order} LIMIT 1 OFFSET {at}
+)"""
+_BEFORE, _BEFORE_THAT, _NEXT = (
+    _NEIGHBOUR.format(side=side, order=order, at=at)
+    for side, order, at in (("<", "DESC", 0), ("<", "DESC", 1), (">", "ASC", 0))
+)
+_PLACES = f"""
+SELECT chunk_id, memory_id, transcript_id, speaker, substr(rtrim(chunk.content), -1), {_BEFORE}, {_BEFORE_THAT}, {_NEXT}
+FROM chunk JOIN memory USING (memory_id) WHERE chunk_id IN (SELECT value FROM json_each(?))
+"""  # noqa: S608 - ours
+
+
+def _candidates(vault: Vault, query: str, chunks: Sequence[int]) -> dict[int, Candidate]:
+    """These and what stands beside them."""
+    asked = set(_words(query))
+    found = _places(vault, chunks, asked)
+    beside = {chunk for each in found.values() for chunk in each.around if chunk is not None}
+    return found | _places(vault, sorted(beside - found.keys()), asked)
+
+
+def _places(vault: Vault, chunks: Sequence[int], asked: set[str]) -> dict[int, Candidate]:
+    with in_our_words():
+        rows = vault.db.execute(_PLACES, (json.dumps(chunks),)).fetchall()
+    return {
+        chunk: Candidate(
+            chunk_id=chunk,
+            whole=transcript_id or memory_id,
+            asks=transcript_id is not None and ending in _ASKS,
+            is_named=not asked.isdisjoint(_WORD.findall((speaker or "").lower())),
+            around=(before, before_that, after),
+        )
+        for chunk, memory_id, transcript_id, speaker, ending, before, before_that, after in rows
+    }
 
 
 _ROWS = """
@@ -121,16 +175,18 @@ WHERE chunk_id IN (SELECT value FROM json_each(?))
 """
 
 
-def _hits(vault: Vault, fused: list[tuple[int, float]], cosines: dict[int, float], top_k: int) -> list[SearchHit]:
+def _hits(
+    vault: Vault, scores: Sequence[tuple[int, float]], cosines: Mapping[int, float], top_k: int
+) -> list[SearchHit]:
     with in_our_words():
-        rows = vault.db.execute(_ROWS, (json.dumps([chunk for chunk, _ in fused]),)).fetchall()
-    by_chunk = {row["chunk_id"]: dict(row) for row in rows}
+        rows = vault.db.execute(_ROWS, (json.dumps([chunk for chunk, _ in scores]),)).fetchall()
+    by_chunk = {row["chunk_id"]: row for row in rows}
     found: dict[str, SearchHit] = {}
-    for chunk, score in fused:
+    for chunk, score in scores:
         row = by_chunk.get(chunk)
         if row is None or row["memory_id"] in found:
             continue
-        hit = _hit(row, score, cosines.get(chunk))
+        hit = _hit(dict(row), score, cosines.get(chunk))
         twin = next((name for name, other in found.items() if _says_the_same(hit, other)), row["memory_id"])
         if twin == row["memory_id"] or len(found[twin].content) < len(hit.content):
             found[twin] = hit if twin not in found else hit.model_copy(update={"score": found[twin].score})

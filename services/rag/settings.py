@@ -25,7 +25,7 @@ class Settings(ServiceSettings):
     )
     """Folder of the weights below MODELS_DIR, or a name that the engine knows."""
     threads: int = 2
-    """CPU threads that one embedding run may use."""
+    """CPU threads that embedding many texts may use; a question takes one. 0: as many as there are cores."""
     open_vaults: int = 64
     """Most vaults kept open with their index in memory; the least used is closed first."""
     index_bytes: int = 512 * 1024 * 1024

@@ -1,8 +1,16 @@
-"""all-MiniLM-L6-v2 on onnxruntime: float32, since int8 loses an eighth of the top ten."""
+"""all-MiniLM-L6-v2 on onnxruntime: float32, since int8 loses an eighth of the top ten.
+
+Each run is one thread's, and as many run at once as there are threads: texts need no waiting for each other, the halves
+of a matrix do. A run is small enough for its activations to stay in the cache, and its texts are of like length, so
+little is padding: the turns of a conversation take two thirds of the processor time that batches of 32 on two threads
+took.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import onnxruntime
@@ -13,9 +21,10 @@ from services.rag.settings import Settings
 from shared.errors import ModelNotReady
 
 MAX_TOKENS = 256
-BATCH = 32
 MARKS = 2
 """[CLS] and [SEP]."""
+RUN_TOKENS = 256
+"""Most tokens of one run, padding and all."""
 
 
 class OnnxMiniLM:
@@ -26,12 +35,11 @@ class OnnxMiniLM:
         if not (folder / "model.onnx").is_file():
             raise ModelNotReady(f"{folder / 'model.onnx'} is missing; run `nemo models pull`.")
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = settings.threads
-        # Spinning threads steal the other services' cores between two calls.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.intra_op_num_threads = 1
         self._session = onnxruntime.InferenceSession(
             str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
         )
+        self._pool = ThreadPoolExecutor(settings.threads or os.cpu_count(), thread_name_prefix="minilm")
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.no_padding()  # the file pads everything to 128
         self._tokenizer.enable_truncation(MAX_TOKENS)
@@ -41,10 +49,11 @@ class OnnxMiniLM:
     def embed(self, texts: Sequence[str]) -> Vectors:
         tokens = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
         found = np.zeros((len(tokens), self.capabilities.dimensions), dtype=np.float32)
-        order = sorted(range(len(tokens)), key=lambda at: len(tokens[at]))
-        for at in range(0, len(order), BATCH):
-            some = order[at : at + BATCH]
-            found[some] = self._run([tokens[each] for each in some])
+        runs = list(_runs([len(each) for each in tokens]))
+        # One run, a question's, stays in this thread; the longest begin first, so that the threads end together.
+        do = map if len(runs) == 1 else self._pool.map
+        for some, vectors in zip(runs, do(lambda run: self._run([tokens[at] for at in run]), runs), strict=True):
+            found[some] = vectors
         return found
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
@@ -61,3 +70,15 @@ class OnnxMiniLM:
             mask[row, : len(each)] = 1
         vectors: Vectors = self._session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
         return vectors
+
+
+def _runs(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Positions of the texts of each run, the longest texts first. `lengths`: tokens of each text."""
+    run: list[int] = []
+    for at in sorted(range(len(lengths)), key=lambda at: -lengths[at]):
+        if run and (len(run) + 1) * lengths[run[0]] > RUN_TOKENS:
+            yield run
+            run = []
+        run.append(at)
+    if run:
+        yield run
