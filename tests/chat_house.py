@@ -68,7 +68,12 @@ class Scripted:
         return sum(len(turn.content.split()) for turn in turns)
 
     async def write(
-        self, compose: Callable[[Any], Sequence[Turn]], sampling: Sampling, cancelled: Callable[[], bool], told: Any
+        self,
+        compose: Callable[[Any], Sequence[Turn]],
+        sampling: Sampling,
+        cancelled: Callable[[], bool],
+        told: Any,
+        **_: Any,
     ) -> AsyncGenerator[Piece, None]:
         self.prompts.append(list(compose(self)))
         await self.gate.wait()

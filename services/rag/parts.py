@@ -14,10 +14,11 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from pydantic import Field, TypeAdapter
 
-from services.rag import conversations, documents, transcripts
+from services.rag import conversations, documents, lessons, transcripts
 from services.rag.repository import Chunk, insert_memory, memory_of, moment
 from services.rag.vaults import Vault
 from shared.schemas.documents import Document
+from shared.schemas.facts import FactKind, FactState
 from shared.schemas.ids import ConversationId, DocumentId, MemoryId, RecordingId
 from shared.schemas.rag import Conversation, Memory, Message
 from shared.schemas.transcription import Transcript
@@ -50,11 +51,52 @@ class PlaceRecord(Wire):
     end_offset: int
 
 
+class EvidenceRecord(Wire):
+    source_id: str
+    transcript_id: str | None = None
+    conversation_id: str | None = None
+    segment_ids: list[str] = Field(default_factory=list)
+    start_s: float | None = None
+    end_s: float | None = None
+    said_by: str
+    said_by_key: str
+    speaker_keys: list[str] = Field(default_factory=list)
+    said_at: str
+    quote: str
+
+
+class FactRecord(Wire):
+    """What a memory that was learnt has beside it; moments as the vault keeps them."""
+
+    kind: FactKind
+    subject: str
+    subject_key: str
+    slot: str
+    value: str
+    text_hash: str
+    state: FactState
+    was: FactState | None = None
+    reasons: list[str] = Field(default_factory=list)
+    confidence: float
+    valid_from: str
+    valid_to: str | None = None
+    on_date: str | None = None
+    evidence: list[EvidenceRecord]
+
+
+class RefusedRecord(Wire):
+    """Words that are not to be learnt again, and of whom or from which source."""
+
+    text_hash: str
+    owner: str
+
+
 class MemoryRecord(Wire):
     memory: Memory
     speaker_keys: list[str] = Field(default_factory=list)
     chunks: list[ChunkRecord]
     place: PlaceRecord | None = None
+    fact: FactRecord | None = None
 
 
 Batch = tuple[list[tuple[str, dict[str, Any]]], str | None]
@@ -169,12 +211,31 @@ def _memory_record(vault: Vault, row: Any) -> dict[str, Any]:
         speaker_keys=json.loads(row["speaker_keys"]),
         chunks=[ChunkRecord.model_validate(dict(each)) for each in chunks],
         place=PlaceRecord.model_validate(dict(place)) if place is not None else None,
+        fact=_fact_record(vault, row["memory_id"]),
     )
     return record.model_dump(mode="json")
 
 
+def _fact_record(vault: Vault, memory_id: str) -> FactRecord | None:
+    with in_our_words():
+        row = vault.db.execute("SELECT * FROM fact WHERE memory_id = ?", (memory_id,)).fetchone()
+        said = vault.db.execute("SELECT * FROM fact_evidence WHERE memory_id = ?", (memory_id,)).fetchall()
+    if row is None:
+        return None
+    evidence = [_plain(each, EvidenceRecord, "segment_ids", "speaker_keys") for each in said]
+    return FactRecord.model_validate(_plain(row, FactRecord, "reasons") | {"evidence": evidence})
+
+
+def _plain(row: Any, kind: type[Wire], *lists: str) -> dict[str, Any]:
+    """The columns that a record has."""
+    values = {name: row[name] for name in row.keys() if name in kind.model_fields}  # noqa: SIM118 - a row is no dict
+    return values | {name: json.loads(values[name]) for name in lists}
+
+
 def _check_memory(record: Any) -> tuple[str, MemoryRecord]:
     found = MemoryRecord.model_validate(record)
+    if (found.fact is not None) != (found.memory.memory_type == lessons.KIND):
+        raise ValueError("a fact without what makes it one")
     return _MEMORY.validate_python(found.memory.memory_id), found
 
 
@@ -188,11 +249,57 @@ def _write_memory(vault: Vault, record: MemoryRecord) -> Outcome:
         return "orphaned"
     if place is not None and not _has(vault, "document", "document_id", place.document_id):
         return "orphaned"
+    if record.fact is not None and _is_learnt(vault, record.fact):
+        return "present"
     chunks = [Chunk(each.content, each.heading) for each in record.chunks]
     insert_memory(vault, memory, chunks, np.zeros((len(chunks), 0), dtype=np.float32), record.speaker_keys)
     if place is not None:
         values = (memory.memory_id, place.document_id, place.page, place.offset, place.end_offset)
         vault.db.execute("INSERT INTO document_passage VALUES (?, ?, ?, ?, ?)", values)
+    if record.fact is not None:
+        _write_fact(vault, memory.memory_id, record.fact)
+    return "imported"
+
+
+def _is_learnt(vault: Vault, fact: FactRecord) -> bool:
+    """From the same words, under another id."""
+    sql = "SELECT 1 FROM fact WHERE subject_key = ? AND text_hash = ?"
+    return vault.db.execute(sql, (fact.subject_key, fact.text_hash)).fetchone() is not None
+
+
+def _write_fact(vault: Vault, memory_id: str, fact: FactRecord) -> None:
+    """What replaces what, and the vectors, are worked out anew when the index is rebuilt."""
+    values = fact.model_dump(exclude={"evidence"}) | {"memory_id": memory_id, "model": "", "vector": b""}
+    _insert(vault, "fact", values)
+    for each in fact.evidence:
+        _insert(vault, "fact_evidence", each.model_dump() | {"memory_id": memory_id})
+
+
+def _insert(vault: Vault, table: str, values: dict[str, Any]) -> None:
+    flat = {name: json.dumps(value) if isinstance(value, list) else value for name, value in values.items()}
+    names, marks = ", ".join(flat), ", ".join(f":{name}" for name in flat)
+    vault.db.execute(f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})", flat)  # noqa: S608 - names of ours
+
+
+# -- what is not to be learnt again
+
+
+def _read_refused(vault: Vault, *, after: str, limit: int) -> Batch:
+    rows = _after(vault, "fact_refused", "text_hash || ' ' || owner", after, limit)
+    found = [(f"{row['text_hash']} {row['owner']}", dict(row)) for row in rows]
+    return found, found[-1][0] if found else None
+
+
+def _check_refused(record: Any) -> tuple[str, RefusedRecord]:
+    found = RefusedRecord.model_validate(record)
+    return f"{found.text_hash} {found.owner}", found
+
+
+def _write_refused(vault: Vault, record: RefusedRecord) -> Outcome:
+    sql = "SELECT 1 FROM fact_refused WHERE text_hash = ? AND owner = ?"
+    if vault.db.execute(sql, (record.text_hash, record.owner)).fetchone() is not None:
+        return "present"
+    _insert(vault, "fact_refused", record.model_dump())
     return "imported"
 
 
@@ -233,5 +340,6 @@ PARTS = (  # what others belong to comes first
     Part("transcripts", _read_transcripts, _check_transcript, _write_transcript, own_files=True),
     Part("documents", _read_documents, _check_document, _write_document),
     Part("memories", _read_memories, _check_memory, _write_memory),
+    Part("refused", _read_refused, _check_refused, _write_refused),
     Part("conversations", _read_conversations, _check_conversation, _write_conversation),
 )
