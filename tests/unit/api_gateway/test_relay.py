@@ -123,6 +123,9 @@ def test_who_takes_the_short_way() -> None:
         ("GET", "/gemma/conversations/{conversation_id}"),
         ("GET", "/gpu/events"),
         ("GET", "/jobs/{job_id}"),
+        ("GET", "/rag/documents/{document_id}"),
+        ("GET", "/rag/documents/{document_id}/file"),
+        ("GET", "/rag/facts/{memory_id}"),
         ("GET", "/rag/memory/{memory_id}"),
         ("GET", "/transcription/speakers"),
         ("GET", "/transcription/speakers/{speaker_id}"),
@@ -131,6 +134,8 @@ def test_who_takes_the_short_way() -> None:
         ("GET", "/transcription/{transcript_id}/revisions/{revision}"),
         ("GET", "/transcription/{transcript_id}/summary"),
         ("POST", "/emotion/analyze"),
+        ("POST", "/rag/facts/{memory_id}/undo"),
+        ("POST", "/rag/import"),
         ("POST", "/transcription/enroll-speaker"),
         ("POST", "/transcription/speakers/undo/{undo_id}"),
     ]
