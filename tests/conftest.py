@@ -80,9 +80,10 @@ def models_dir() -> Path:
 
 
 def free_ports(count: int) -> int:
-    """The first of `count` free ports in a row."""
+    """The first of `count` free ports in a row; each process that tests has a range of its own."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 4
     for _ in range(100):
-        first = 20_000 + secrets.randbelow(12_000)  # below those that the system gives to outgoing connections
+        first = 20_000 + 3_000 * worker + secrets.randbelow(3_000 - count)  # below those of outgoing connections
         held = []
         try:
             held.extend(socket.create_server(("127.0.0.1", port)) for port in range(first, first + count))

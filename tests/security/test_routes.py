@@ -211,11 +211,15 @@ FORMS = {
     "/transcription/upload": {"files": {"file": b"RIFF"}},
     "/api/v1/transcribe": {"files": {"audio": b"RIFF"}},
     "/transcription/enroll-speaker": {"files": {"audio_file": b"RIFF"}, "data": {"speaker_id": "x"}},
+    "/rag/documents": {"files": {"file": b"Some words."}},
+    "/rag/import": {"files": {"file": b"PK"}},
 }
 SENT = BODIES | {
     "/rag/memory": {"content": "x"},
     "/rag/search": {"query": "x"},
     "/gemma/chat": {"message": "What do I own?"},
+    "/rag/retention": {"transcripts_days": 30},
+    "/transcription/{transcript_id}/summary": {"mode": "extractive"},
 }
 
 
@@ -242,7 +246,7 @@ def test_a_locked_vault_is_neither_read_nor_written(
     user, owned = locked
     where = re.sub(r"\{(\w+)\}", lambda found: owned[found.group(1)], path)
     what = FORMS.get(path, {}) if method == "POST" else {}
-    if method in ("POST", "PATCH") and not what:
+    if method in ("POST", "PATCH", "PUT") and not what:
         what = {"json": SENT.get(path, {"title": "x"})}
     answer = user.request(method, where, **what)
     assert answer.status_code == 423, answer.text
