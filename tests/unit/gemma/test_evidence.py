@@ -16,8 +16,10 @@ AT = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 def hit(content: str, similarity: float | None, memory_id: str = "mem_1", **more: object) -> SearchHit:
+    """With the score that search gives a note."""
     facts = {"memory_id": memory_id, "memory_type": "note", "created_at": AT, "similarity": similarity} | more
-    return SearchHit(content=content, score=0.5, metadata=HitMetadata.model_validate(facts))
+    score = 0.5 if similarity is None else 0.6 * max(similarity, 0.0)
+    return SearchHit(content=content, score=score, metadata=HitMetadata.model_validate(facts))
 
 
 def spoken(text: str, start_s: float = 0.0) -> Transcript:
@@ -63,6 +65,17 @@ def test_the_best_memory_comes_first_and_weak_ones_are_left_out() -> None:
     ]
     quotes = evidence.choose("When is the meeting with Kim?", hits)
     assert [quote.hit.metadata.memory_id for quote in quotes] == ["mem_best", "mem_good"]
+
+
+def test_a_turn_that_shares_nothing_with_the_question_is_quoted_where_search_puts_it_first() -> None:
+    asks, answers = (
+        hit("And the price of the roof?", 0.6, "mem_asks"),
+        hit("Seven thousand eight hundred.", 0.05, "mem_price"),
+    )
+    asks.score, answers.score = 0.4, 0.6
+    quotes = evidence.choose("What does the roof cost?", [answers, asks])
+    assert quotes[0].text == "Seven thousand eight hundred."
+    assert evidence.choose("What does the roof cost?", [answers]) == [], "alone it speaks to nothing"
 
 
 @pytest.mark.parametrize(
