@@ -15,6 +15,11 @@ from shared.schemas.transcription import Segment, Word
 
 _TOKEN = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\s\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+")
 """Kana and Chinese characters are tokens each; everything else goes by blanks."""
+SENTENCE_END = re.compile(
+    r"(?<=[.!?…])(?<!\bMr\.)(?<!\bMs\.)(?<!\bDr\.)(?<!\bSt\.)(?<!\bvs\.)(?<!\bMrs\.)(?<!\bProf\.)(?<!\be\.g\.)(?<!\bi\.e\.)"
+    r"\s+|\n+"
+)
+"""The blanks after a sentence; "Mr. Hale" is none."""
 _BLANK = re.compile(r"\s+")
 _MARK = re.compile(r"[\W_]+")
 MOST_COMPARED = 1_000

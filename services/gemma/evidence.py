@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 
 from shared.schemas.rag import Citation, SearchHit
 from shared.schemas.transcription import Transcript, Word
+from shared.words import SENTENCE_END
 
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
-_SENTENCE = re.compile(r"(?<=[.!?…])\s+|\n+")
 _STOP = frozenset(
     """
     a an and any are as at be been but by can could did do does for from had has have he her him his how i if in
@@ -72,7 +72,7 @@ def _best_of(hit: SearchHit, asked: set[str]) -> Quote | None:
     alike = hit.metadata.similarity or 0.0
     quotes = [
         Quote(text, hit, _overlap(text, asked) + alike)
-        for text in (part.strip() for part in _SENTENCE.split(hit.content))
+        for text in (part.strip() for part in SENTENCE_END.split(hit.content))
         if text
     ]
     return max(quotes, key=lambda quote: quote.score, default=None)

@@ -38,11 +38,11 @@ _FORMS = """
 """Irregular ones, each after its plain form."""
 _SYNONYMS = """
     fix repair mend, father dad daddy, mother mum mom mummy, begin start, buy purchase, big large, near close
-    nearby, trip travel journey, child kid, doctor physician, car vehicle, home house, finish complete, get
+    nearby, trip travel journey, child kid, doctor physician dr, car vehicle, home house, finish complete, get
     receive obtain, need require, choose pick select, fast quick, ill sick, answer reply respond, fee charge,
     talk speak, job work, boss manager, film movie, phone telephone, shop store, own belong, help assist, try
     attempt, end stop, quit leave, break defective, replace change, meeting appointment, lawyer attorney, flat
-    apartment, photo picture, mail email
+    apartment, photo picture, mail email, mr mister, mrs missus, prof professor
 """
 """What everyday English says in two ways."""
 _PAIRS = """

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from shared.schemas.transcription import Segment, Speaker, Transcript
-
-_SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|\n+")
+from shared.words import SENTENCE_END
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ def chunks_of(text: str, most_chars: int) -> list[str]:
 
 
 def _sentences(text: str, most_chars: int) -> Iterator[str]:
-    for sentence in _SENTENCE_END.split(text):
+    for sentence in SENTENCE_END.split(text):
         stripped = sentence.strip()
         for at in range(0, len(stripped), most_chars):
             yield stripped[at : at + most_chars]

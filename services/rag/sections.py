@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from shared.words import SENTENCE_END
+
 LEAST_CHARS = 200
 """A section shorter than this goes with the next one of its page; many headings are no reason for as many passages."""
-_SENTENCE_END = re.compile(r"(?<=[.!?…])\s+|\n+")
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def _piece(text: str, section: _Section, sentences: Sequence[tuple[int, int]]) -
 def _sentences(text: str, section: _Section, most_chars: int) -> Iterator[tuple[int, int]]:
     """Where they begin and end, without the space around them; longer ones are cut."""
     at = section.start
-    ends = [found.span() for found in _SENTENCE_END.finditer(text, section.start, section.end)]
+    ends = [found.span() for found in SENTENCE_END.finditer(text, section.start, section.end)]
     for stop, after in [*ends, (section.end, section.end)]:
         start, end = _stripped(text, at, stop)
         for begin in range(start, end, most_chars):

@@ -117,3 +117,10 @@ def test_whatever_is_asked_a_quotation_is_a_part_of_its_memory(
 ) -> None:
     for quote in evidence.choose(question, [hit(content, similarity)] if content else []):
         assert quote.text in content
+
+
+def test_a_title_ends_no_sentence() -> None:
+    (quote,) = evidence.choose(
+        "What had John leisure for?", [hit("Mr. John had leisure to consider. Dr. Ho slept.", 0.8)]
+    )
+    assert quote.text == "Mr. John had leisure to consider."
