@@ -271,9 +271,9 @@ class Room:
     async def _finish(self, session: Session) -> None:
         recording, size = session.recording, session.journal.size_bytes
         if size == 0:
+            await self._studio.discard(recording.owner, recording.recording_id)  # said once it is so
             session.tell(Failed(code="no_sound", detail="No sound came, so nothing was kept."))
             await self.drop(recording.recording_id)
-            await self._studio.discard(recording.owner, recording.recording_id)
             return
         job_id = await self._studio.adopt(recording, _wav(session))
         end = End(
