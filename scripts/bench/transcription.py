@@ -143,7 +143,7 @@ def main() -> None:
             Figure(
                 "the same until speakers and emotions are there too / bare faster-whisper",
                 ratio(whole, theirs),
-                "",
+                "<= 1.5",
                 f"median {sorted(whole)[len(whole) // 2]:.1f} s",
             ),
             Figure(
