@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 from urllib.request import ProxyHandler, build_opener
 
 from services.cli import keys, language_runtime, weights
@@ -83,11 +84,8 @@ class Console:
 
 def readable(line: str) -> str:
     """A service's JSON line for human eyes; other lines as they are. The files keep the JSON."""
-    try:
-        told = json.loads(line) if line.startswith("{") else None
-    except ValueError:
-        return line
-    if not isinstance(told, dict) or "message" not in told:
+    told = _told(line)
+    if told is None or "message" not in told:
         return line
     level, message = told.get("level", "INFO"), str(told["message"]).strip()
     more = " ".join(f"{name}={value}" for name, value in told.items() if name not in _PLAIN)
@@ -96,10 +94,16 @@ def readable(line: str) -> str:
 
 def is_alarming(line: str) -> bool:
     """A service's warning or worse."""
+    told = _told(line)
+    return told is not None and told.get("level") in ("WARNING", "ERROR", "CRITICAL")
+
+
+def _told(line: str) -> dict[str, Any] | None:
+    """What a service wrote; None of a line that is no JSON object."""
     with suppress(ValueError):
         told = json.loads(line) if line.startswith("{") else None
-        return isinstance(told, dict) and told.get("level") in ("WARNING", "ERROR", "CRITICAL")
-    return False
+        return told if isinstance(told, dict) else None
+    return None
 
 
 _PLAIN = frozenset(("time", "level", "service", "logger", "request_id", "message"))

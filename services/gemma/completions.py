@@ -10,24 +10,21 @@ import asyncio
 import hashlib
 import logging
 from contextlib import aclosing
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from services.gemma import evidence
 from services.gemma.exchange import Composer, Exchange, count, sampling_of
 from services.gemma.lookup import look_up
 from services.gemma.model import ModelLoader
+from services.gemma.runs import message_of
 from services.gemma.settings import Settings
 from services.gemma.upstream import Upstream
 from shared.auth.principal import Principal
 from shared.clients.rag import RagClient
 from shared.errors import Busy, Invalid, ModelNotFound, ModelNotReady, ProductError
 from shared.schemas.completions import CompletionRequest, MemoryMode
-from shared.schemas.ids import new_id
 from shared.schemas.openai import Model
 from shared.schemas.problem import FieldError
-from shared.schemas.rag import Message
 
 log = logging.getLogger(__name__)
 ALIASES = frozenset(
@@ -125,12 +122,12 @@ class Completions:
         if exchange.conversation_id is None:
             title = " ".join(question.split())[:80] or "Conversation"
             exchange.conversation_id = (await self._rag.create_conversation(exchange.user, title)).conversation_id
-        await self._rag.put_message(exchange.user, exchange.conversation_id, _message("user", question))
+        await self._rag.put_message(exchange.user, exchange.conversation_id, message_of("user", question))
 
     async def _keep_answer(self, exchange: Exchange) -> None:
         assert exchange.conversation_id is not None
         citations = exchange.found.citations
-        answer = _message(
+        answer = message_of(
             "assistant",
             exchange.text,
             citations=citations,
@@ -157,12 +154,6 @@ def _in_their_words(error: ProductError) -> ProductError:
         if each.pointer.startswith("/schema"):
             each.pointer = f"/response_format/json_schema{each.pointer}"
     return error
-
-
-def _message(role: str, content: str, **more: Any) -> Message:
-    return Message.model_validate(
-        {"message_id": new_id("msg"), "role": role, "content": content, "created_at": datetime.now(UTC)} | more
-    )
 
 
 def _named(settings: Settings) -> tuple[str, int]:

@@ -7,12 +7,14 @@ import json
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from shared.auth.principal import Principal
 from shared.errors import ProductError
 from shared.schemas.gemma import ChatRequest, ChatResponse, ContextUse, Timings, Usage
-from shared.schemas.rag import Citation, Evidence, SearchHit
+from shared.schemas.ids import new_id
+from shared.schemas.rag import Citation, Evidence, Message, SearchHit
 
 KEPT = 1000
 """Most answers whose events are kept; the oldest finished ones go first."""
@@ -117,3 +119,9 @@ class Runs:
 
 def server_sent(number: int, event: str, data: dict[str, Any]) -> bytes:
     return f"id: {number}\nevent: {event}\ndata: {json.dumps(data)}\n\n".encode()
+
+
+def message_of(role: str, content: str, message_id: str | None = None, **more: Any) -> Message:
+    """A turn of a conversation, said now."""
+    values = {"message_id": message_id or new_id("msg"), "role": role, "content": content}
+    return Message.model_validate(values | {"created_at": datetime.now(UTC)} | more)

@@ -6,15 +6,13 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import aclosing
-from datetime import UTC, datetime
-from typing import Any
 
 from services.gemma import evidence
 from services.gemma.checking import Checker
 from services.gemma.engines import Sampling
 from services.gemma.lookup import look_up
 from services.gemma.model import ModelLoader
-from services.gemma.runs import Run, Runs
+from services.gemma.runs import Run, Runs, message_of
 from services.gemma.settings import Settings
 from services.gemma.speech import Speech
 from services.gemma.upstream import Upstream
@@ -65,7 +63,7 @@ class Chat:
         self._places -= 1
         try:
             earlier, conversation_id = await self._conversation(user, request)
-            asked, answer_id = _message("user", request.message), new_id("msg")  # no other's id comes between them
+            asked, answer_id = message_of("user", request.message), new_id("msg")  # no other's id comes between them
             await self._rag.put_message(user, conversation_id, asked)
         except BaseException:
             self._places += 1
@@ -194,7 +192,7 @@ class Chat:
     async def _store(self, run: Run, status: str) -> None:
         """Durable when it returns; tries for some seconds, for the vault may just be starting again."""
         draft = run.draft
-        message = _message(
+        message = message_of(
             "assistant",
             draft.text,
             run.message_id,
@@ -234,10 +232,3 @@ def recent(messages: Sequence[Message]) -> Sequence[Message]:
     """The last ones; the oldest go several at a time, so that one prompt mostly begins as the one before."""
     surplus = max(0, len(messages) - HISTORY)
     return messages[-(-surplus // HISTORY_STEP) * HISTORY_STEP :]
-
-
-def _message(role: str, content: str, message_id: str | None = None, **more: Any) -> Message:
-    return Message.model_validate(
-        {"message_id": message_id or new_id("msg"), "role": role, "content": content, "created_at": datetime.now(UTC)}
-        | more
-    )
