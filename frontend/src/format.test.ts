@@ -1,8 +1,12 @@
 import { expect, test } from "vitest";
-import { clock, left, speakerName, speakerNumber, stage } from "./format";
+import { bytes, clock, left, speakerName, speakerHue, stage } from "./format";
 
 test("clock counts minutes and hours", () => {
   expect([clock(0), clock(61.9), clock(3661), clock(-1)]).toEqual(["0:00", "1:01", "1:01:01", "0:00"]);
+});
+
+test("bytes have a unit that fits", () => {
+  expect([bytes(0), bytes(999), bytes(1_536_000), bytes(4 * 2 ** 30)]).toEqual(["0 byte", "999 byte", "1.5 MB", "4.3 GB"]);
 });
 
 test("time left is rounded and may be unknown", () => {
@@ -17,6 +21,8 @@ test("speakers without a name are counted from one", () => {
   expect([speakerName("SPEAKER_00"), speakerName("SPEAKER_11"), speakerName("Anna")]).toEqual(["Speaker 1", "Speaker 12", "Anna"]);
 });
 
-test("speakers keep their number", () => {
-  expect([speakerNumber("SPEAKER_00"), speakerNumber("SPEAKER_07"), speakerNumber("Anna")]).toEqual([0, 1, 0]);
+test("speakers keep their colour, one of eight, in any script", () => {
+  expect([speakerHue("SPEAKER_00"), speakerHue("SPEAKER_09")]).toEqual([0, 1]);
+  expect(speakerHue("Анна")).toBe(speakerHue("Анна"));
+  expect(speakerHue("أحمد")).toBeLessThan(8);
 });

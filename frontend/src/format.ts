@@ -1,5 +1,9 @@
-/** Numbers and times as people read them. */
+/** Numbers, times and names as people read them, in the language they chose. */
+import i18next from "i18next";
 
+const locale = (): string | undefined => i18next.resolvedLanguage;
+
+/** 3661 -> "1:01:01" */
 export function clock(seconds: number): string {
   const whole = Math.max(0, Math.floor(seconds));
   const hours = Math.floor(whole / 3600);
@@ -9,36 +13,51 @@ export function clock(seconds: number): string {
 }
 
 export function day(moment: string): string {
-  return new Date(moment).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+  return new Date(moment).toLocaleString(locale(), { dateStyle: "medium", timeStyle: "short" });
 }
 
+/** "14:05" */
+export function time(moment: string): string {
+  return new Date(moment).toLocaleTimeString(locale(), { timeStyle: "short" });
+}
+
+export function number(value: number, options?: Intl.NumberFormatOptions): string {
+  return value.toLocaleString(locale(), options);
+}
+
+/** 0.42 -> "42 %", as the language writes it. */
+export function percent(share: number): string {
+  return number(share, { style: "percent", maximumFractionDigits: 0 });
+}
+
+/** 1536000 -> "1.5 MB" */
+export function bytes(count: number): string {
+  const steps = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte"];
+  const step = Math.min(steps.length - 1, Math.max(0, Math.floor(Math.log10(count || 1) / 3)));
+  return number(count / 1000 ** step, { style: "unit", unit: steps[step] as string, unitDisplay: "short", maximumFractionDigits: step > 1 ? 1 : 0 });
+}
+
+/** What is left, rounded; nothing where it is unknown. */
 export function left(seconds: number | null | undefined): string {
   if (seconds == null) return "";
-  return seconds < 60 ? `about ${Math.max(1, Math.round(seconds))} s left` : `about ${Math.round(seconds / 60)} min left`;
+  if (seconds < 60) return i18next.t("parts:left.seconds", { count: Math.max(1, Math.round(seconds)) });
+  return i18next.t("parts:left.minutes", { count: Math.round(seconds / 60) });
 }
 
-const STAGES: Record<string, string> = {
-  queued: "Waiting for its turn",
-  decode: "Reading the file",
-  vad: "Finding where somebody speaks",
-  asr: "Writing down what was said",
-  diarization: "Telling the speakers apart",
-  identification: "Looking for voices you know",
-  emotion: "Listening for emotion",
-  vault: "Putting it into your memory",
-  done: "Done",
-};
-
+/** A stage of the work in words; one that we do not know by its own name. */
 export function stage(name: string): string {
-  return STAGES[name] ?? name;
+  return i18next.t(`parts:stage.${name}`, { defaultValue: name });
 }
 
 /** Nobody has told us the name of SPEAKER_00: the first speaker. */
 export function speakerName(label: string): string {
   const unknown = /^SPEAKER_(\d+)$/.exec(label);
-  return unknown ? `Speaker ${Number(unknown[1]) + 1}` : label;
+  return unknown ? i18next.t("parts:speaker", { number: Number(unknown[1]) + 1 }) : label;
 }
 
-export function speakerNumber(label: string): number {
-  return Number(/(\d+)$/.exec(label)?.[1] ?? 0) % 6;
+/** Which of the eight speaker colours: by the number of the label, else by the letters of the name. */
+export function speakerHue(label: string): number {
+  const digits = /(\d+)$/.exec(label)?.[1];
+  const sum = digits ? Number(digits) : [...label].reduce((all, letter) => all + (letter.codePointAt(0) ?? 0), 0);
+  return sum % 8;
 }

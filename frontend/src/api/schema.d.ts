@@ -4,6 +4,66 @@
  */
 
 export interface paths {
+    "/.well-known/nemo-server": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Card
+         * @description What this server is and can do, for a client that was given its address only.
+         */
+        get: operations["card__well_known_nemo_server_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Audit
+         * @description Who did what to accounts, sessions and tokens, the newest first; `verified` says whether all of it is genuine.
+         */
+        get: operations["audit_admin_audit_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/backups": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Backups
+         * @description When this platform was last backed up, and when a backup was last proven to restore.
+         */
+        get: operations["backups_admin_backups_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/health": {
         parameters: {
             query?: never;
@@ -156,7 +216,11 @@ export interface paths {
         get: operations["me_auth_me_get"];
         put?: never;
         post?: never;
-        delete?: never;
+        /**
+         * Delete Me
+         * @description One's own account and all it owns, for good. 422 for a wrong password, 409 for the last administrator.
+         */
+        delete: operations["delete_me_auth_me_delete"];
         options?: never;
         head?: never;
         patch?: never;
@@ -217,6 +281,46 @@ export interface paths {
          */
         post: operations["register_auth_register_post"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Sessions
+         * @description Where this account is signed in, the last used first.
+         */
+        get: operations["sessions_auth_sessions_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/sessions/{device_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * End Session
+         * @description Sign a device out: its tokens are good for nothing at once, and its sockets close within a second.
+         */
+        delete: operations["end_session_auth_sessions__device_id__delete"];
         options?: never;
         head?: never;
         patch?: never;
@@ -330,7 +434,7 @@ export interface paths {
         post?: never;
         /**
          * Delete User
-         * @description The account and everything it owns. Its key is destroyed first: whatever a crash leaves cannot be read.
+         * @description The account and everything it owns.
          */
         delete: operations["delete_user_auth_users__user_id__delete"];
         options?: never;
@@ -720,7 +824,10 @@ export interface paths {
         post?: never;
         /**
          * Clear
-         * @description Empty the vault: memories, documents, transcripts, conversations. Audio is deleted with each recording.
+         * @description Delete everything: memories, facts, documents, conversations, recordings with their sound, enrolled voices.
+         *
+         *     What is being transcribed is cancelled. The account, its tokens, the vault's lock and the rules of `/rag/retention`
+         *     stay. Take `/rag/export` before; this cannot be taken back.
          */
         delete: operations["clear_rag_all_delete"];
         options?: never;
@@ -1153,6 +1260,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/sync": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Changes
+         * @description What changed since `cursor`, in order, with what was deleted; without it everything. 410: begin anew without it.
+         *
+         *     A page may have fewer entries than `limit`, or none, and `has_more` all the same.
+         */
+        get: operations["changes_sync_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/transcription/enroll-speaker": {
         parameters: {
             query?: never;
@@ -1277,6 +1406,58 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/transcription/uploads": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Create
+         * @description Begin. `Upload-Metadata`: `filename`, `filetype` and the form fields of `POST /transcription/upload`.
+         */
+        post: operations["create_transcription_uploads_post"];
+        delete?: never;
+        /**
+         * Abilities
+         * @description What this server speaks, and the most bytes that a file may have.
+         */
+        options: operations["abilities_transcription_uploads_options"];
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/transcription/uploads/{upload_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Delete
+         * @description Give up; a recording that it has become stays.
+         */
+        delete: operations["delete_transcription_uploads__upload_id__delete"];
+        options?: never;
+        /**
+         * State
+         * @description Where to go on: `Upload-Offset`.
+         */
+        head: operations["state_transcription_uploads__upload_id__head"];
+        /**
+         * Append
+         * @description The next piece, `application/offset+octet-stream`; what `Upload-Offset` acknowledges is on the disk.
+         */
+        patch: operations["append_transcription_uploads__upload_id__patch"];
+        trace?: never;
+    };
     "/transcription/{transcript_id}": {
         parameters: {
             query?: never;
@@ -1311,11 +1492,31 @@ export interface paths {
         };
         /**
          * Audio
-         * @description The bytes that were uploaded; takes `Range`.
+         * @description The bytes that were uploaded; takes `Range`, and `link` in place of the Authorization header.
          */
         get: operations["audio_transcription__transcript_id__audio_get"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/transcription/{transcript_id}/audio-link": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Audio Link
+         * @description An address for `<audio src>`, for a quarter of an hour. It ends with the session.
+         */
+        post: operations["audio_link_transcription__transcript_id__audio_link_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1334,6 +1535,26 @@ export interface paths {
          * @description The transcript for other programs. `words`: the time of every word, in vtt and csv.
          */
         get: operations["export_transcription__transcript_id__export_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/transcription/{transcript_id}/peaks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Peaks
+         * @description The waveform, drawn by the server: lowest and highest value of each point, per channel.
+         */
+        get: operations["peaks_transcription__transcript_id__peaks_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1932,6 +2153,16 @@ export interface components {
             speakers: components["schemas"]["SpeakerOfLabel"][];
         };
         /**
+         * AudioLink
+         * @description Where a player that sends no headers finds the sound of one recording.
+         */
+        AudioLink: {
+            /** Expires In */
+            expires_in: number;
+            /** Url */
+            url: string;
+        };
+        /**
          * AudioMetrics
          * @description How a voice sounded, measured on the samples.
          */
@@ -1985,6 +2216,72 @@ export interface components {
              * @default false
              */
             truncated: boolean;
+        };
+        /**
+         * AuditEntry
+         * @description Something that was done to accounts, sessions or tokens.
+         */
+        AuditEntry: {
+            /** Action */
+            action: string;
+            /** Actor */
+            actor?: string | null;
+            /** Address */
+            address?: string | null;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Details */
+            details?: {
+                [key: string]: string;
+            };
+            /** Seq */
+            seq: number;
+            /** Subject */
+            subject?: string | null;
+        };
+        /**
+         * AuditPage
+         * @description The newest first.
+         */
+        AuditPage: {
+            /** Data */
+            data: components["schemas"]["AuditEntry"][];
+            /** First Broken */
+            first_broken?: number | null;
+            /**
+             * Has More
+             * @default false
+             */
+            has_more: boolean;
+            /** Next Cursor */
+            next_cursor?: string | null;
+            /** Verified */
+            verified: boolean;
+        };
+        /** BackupRecord */
+        BackupRecord: {
+            /**
+             * Archive
+             * @default
+             */
+            archive: string;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+        };
+        /**
+         * Backups
+         * @description What is known of backups; None where it never happened on this machine.
+         */
+        Backups: {
+            drilled?: components["schemas"]["BackupRecord"] | null;
+            made?: components["schemas"]["BackupRecord"] | null;
+            verified?: components["schemas"]["BackupRecord"] | null;
         };
         /** Body_token_auth_token_post */
         Body_token_auth_token_post: {
@@ -2105,6 +2402,28 @@ export interface components {
         CallTranscript: {
             /** Segments */
             segments: components["schemas"]["CallSegment"][];
+        };
+        /**
+         * Change
+         * @description A thing as it is now; of the fields below `deleted` the one of its kind is set.
+         */
+        Change: {
+            conversation?: components["schemas"]["ConversationSummary"] | null;
+            /**
+             * Deleted
+             * @default false
+             */
+            deleted: boolean;
+            /** Id */
+            id: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "recording" | "memory" | "conversation" | "speaker";
+            memory?: components["schemas"]["Memory"] | null;
+            recording?: components["schemas"]["TranscriptSummary"] | null;
+            speaker?: components["schemas"]["EnrolledSpeaker"] | null;
         };
         /** ChangePassword */
         ChangePassword: {
@@ -2231,6 +2550,11 @@ export interface components {
             page?: number | null;
             /** Quote */
             quote: string;
+            /**
+             * Related
+             * @default false
+             */
+            related: boolean;
             /** Score */
             score: number;
             /** Speaker */
@@ -2479,6 +2803,11 @@ export interface components {
             password: string;
             /** Username */
             username: string;
+        };
+        /** DeleteAccount */
+        DeleteAccount: {
+            /** Password */
+            password: string;
         };
         /** DeviceStatus */
         DeviceStatus: {
@@ -3145,11 +3474,7 @@ export interface components {
         };
         /** ImportResult */
         ImportResult: {
-            /**
-             * Audio Skipped
-             * @default 0
-             */
-            audio_skipped: number;
+            audio: components["schemas"]["Imported"];
             files: components["schemas"]["Imported"];
             /** Job Id */
             job_id?: string | null;
@@ -3588,6 +3913,18 @@ export interface components {
             /** Next Cursor */
             next_cursor?: string | null;
         };
+        /** Page[Session] */
+        Page_Session_: {
+            /** Data */
+            data: components["schemas"]["Session"][];
+            /**
+             * Has More
+             * @default false
+             */
+            has_more: boolean;
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
         /** Page[Task] */
         Page_Task_: {
             /** Data */
@@ -3775,6 +4112,8 @@ export interface components {
          * @description Days after which things are deleted, counted from when they were made; null keeps them.
          */
         RetentionRules: {
+            /** Audio Days */
+            audio_days?: number | null;
             /** Conversations Days */
             conversations_days?: number | null;
             /** Documents Days */
@@ -3800,6 +4139,8 @@ export interface components {
             removed: {
                 [key: string]: number;
             };
+            /** Unknown */
+            unknown?: string[];
             /** Verified */
             verified: boolean;
         };
@@ -3922,6 +4263,58 @@ export interface components {
             start_s: number;
             /** Text */
             text: string;
+        };
+        /**
+         * ServerCard
+         * @description What a server says of itself to anybody.
+         */
+        ServerCard: {
+            /** Api Version */
+            api_version: number;
+            /** Features */
+            features: string[];
+            /** First Run */
+            first_run: boolean;
+            /** Name */
+            name: string;
+            /**
+             * Product
+             * @default nemo-server
+             * @constant
+             */
+            product: "nemo-server";
+            /** Registration Open */
+            registration_open: boolean;
+            tus: components["schemas"]["Tus"];
+            /** Version */
+            version: string;
+        };
+        /**
+         * Session
+         * @description One sign-in and everything refreshed from it.
+         */
+        Session: {
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Current */
+            current: boolean;
+            /** Device */
+            device: string;
+            /**
+             * Expires At
+             * Format: date-time
+             */
+            expires_at: string;
+            /** Id */
+            id: string;
+            /**
+             * Last Used At
+             * Format: date-time
+             */
+            last_used_at: string;
         };
         /**
          * SpanEmotion
@@ -4264,6 +4657,21 @@ export interface components {
             why: string;
         };
         /**
+         * SyncPage
+         * @description Apply the changes in their order, then keep `next_cursor`, which is always there.
+         */
+        SyncPage: {
+            /** Data */
+            data: components["schemas"]["Change"][];
+            /**
+             * Has More
+             * @default false
+             */
+            has_more: boolean;
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
+        /**
          * Task
          * @description One piece of durable work as its worker sees it.
          */
@@ -4539,6 +4947,20 @@ export interface components {
             transcript_id: string;
         };
         /**
+         * Tus
+         * @description Resumable uploads by the protocol of https://tus.io.
+         */
+        Tus: {
+            /** Extensions */
+            extensions: string[];
+            /** Max Bytes */
+            max_bytes: number;
+            /** Path */
+            path: string;
+            /** Version */
+            version: string;
+        };
+        /**
          * Undone
          * @description What was taken back.
          */
@@ -4677,6 +5099,20 @@ export interface components {
             data: components["schemas"]["Voice"][];
         };
         /**
+         * Waveform
+         * @description What a recording looks like.
+         */
+        Waveform: {
+            /** Channels */
+            channels: number;
+            /** Duration S */
+            duration_s: number;
+            /** Peaks */
+            peaks: number[][];
+            /** Points */
+            points: number;
+        };
+        /**
          * Word
          * @description One word and when it was said, in seconds from the start of the recording.
          */
@@ -4704,6 +5140,123 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    card__well_known_nemo_server_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ServerCard"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    audit_admin_audit_get: {
+        parameters: {
+            query?: {
+                limit?: number;
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditPage"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    backups_admin_backups_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Backups"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     health_api_v1_health_get: {
         parameters: {
             query?: never;
@@ -5020,6 +5573,46 @@ export interface operations {
             };
         };
     };
+    delete_me_auth_me_delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DeleteAccount"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     password_auth_password_post: {
         parameters: {
             query?: never;
@@ -5125,6 +5718,82 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Registered"];
                 };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    sessions_auth_sessions_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Session_"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    end_session_auth_sessions__device_id__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                device_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description What is wrong with the request, as application/problem+json. */
             "4XX": {
@@ -7451,6 +8120,47 @@ export interface operations {
             };
         };
     };
+    changes_sync_get: {
+        parameters: {
+            query?: {
+                cursor?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SyncPage"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     enroll_transcription_enroll_speaker_post: {
         parameters: {
             query?: never;
@@ -7821,6 +8531,208 @@ export interface operations {
             };
         };
     };
+    create_transcription_uploads_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                "tus-resumable"?: string | null;
+                "upload-length"?: string | null;
+                "upload-metadata"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    abilities_transcription_uploads_options: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_transcription_uploads__upload_id__delete: {
+        parameters: {
+            query?: never;
+            header?: {
+                "tus-resumable"?: string | null;
+            };
+            path: {
+                upload_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    state_transcription_uploads__upload_id__head: {
+        parameters: {
+            query?: never;
+            header?: {
+                "tus-resumable"?: string | null;
+            };
+            path: {
+                upload_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    append_transcription_uploads__upload_id__patch: {
+        parameters: {
+            query?: never;
+            header?: {
+                "tus-resumable"?: string | null;
+                "upload-offset"?: string | null;
+                "content-type"?: string | null;
+            };
+            path: {
+                upload_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     transcript_transcription__transcript_id__get: {
         parameters: {
             query?: never;
@@ -7994,6 +8906,46 @@ export interface operations {
             };
         };
     };
+    audio_link_transcription__transcript_id__audio_link_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                transcript_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AudioLink"];
+                };
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     export_transcription__transcript_id__export_get: {
         parameters: {
             query?: {
@@ -8014,6 +8966,48 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description What is wrong with the request, as application/problem+json. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What is wrong on our side, as application/problem+json. */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    peaks_transcription__transcript_id__peaks_get: {
+        parameters: {
+            query?: {
+                points?: number;
+            };
+            header?: never;
+            path: {
+                transcript_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Waveform"];
+                };
             };
             /** @description What is wrong with the request, as application/problem+json. */
             "4XX": {
