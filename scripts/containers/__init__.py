@@ -1,0 +1,1 @@
+"""What scripts/compose_test is made of."""
