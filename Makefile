@@ -7,7 +7,7 @@ STATIC := services/api_gateway/static
 WEB_SOURCES := $(shell find frontend/src frontend/public -type f 2>/dev/null | sed 's/ /\\ /g') $(wildcard frontend/*.json frontend/*.ts frontend/index.html)
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev web up down status doctor demo test test-torch test-nemo check bench clean
+.PHONY: help install dev web up down status doctor demo test test-torch test-nemo test-containers check bench clean
 
 help: ## List what there is to do
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -79,6 +79,9 @@ $(VENV)-nemo/.done: requirements/nemo.in
 	@$(VENV)-nemo/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
 	@$(VENV)-nemo/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/nemo.in
 	@touch $@
+
+test-containers: ## Build, start, attack and kill the containers (root, Debian; some ten minutes the first time)
+	@scripts/compose_test
 
 check: dev ## Lint, types, import rules, generated files
 	@scripts/check

@@ -1,4 +1,4 @@
-"""`nemo`: up, down, status, gpu, logs, doctor, demo, models, run, users, rekey."""
+"""`nemo`: up, down, status, gpu, logs, doctor, demo, models, run, users, rekey, rotate, backup, restore, and so on."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import asyncio
 import json
 import sys
 from importlib import import_module
+from pathlib import Path
+from typing import Any
 
 from shared.settings import SERVICE_PORTS, ServiceSettings
 
@@ -42,10 +44,12 @@ def parser() -> argparse.ArgumentParser:
     gpu = commands.add_parser("gpu", help="who holds the memory of the GPU (or the host), live; Ctrl-C ends it")
     gpu.add_argument("--once", action="store_true", help="print one picture and end")
     gpu.set_defaults(run=_gpu)
-    commands.add_parser("doctor", help="what is wrong and what to do").set_defaults(run=_doctor)
+    doctor = commands.add_parser("doctor", help="what is wrong, why that matters, and what to do")
+    doctor.add_argument("--json", action="store_true", help="as a list for scripts")
+    doctor.set_defaults(run=_doctor)
 
     logs = commands.add_parser("logs", help="what the services wrote")
-    logs.add_argument("service", nargs="?", choices=[*SERVICE_PORTS, "nemo"])
+    logs.add_argument("service", nargs="?", choices=[*SERVICE_PORTS, "postgres", "redis", "nemo", "llama-build"])
     logs.add_argument("-f", "--follow", action="store_true")
     logs.add_argument("-n", "--lines", type=int, default=50)
     logs.set_defaults(run=_logs)
@@ -70,8 +74,42 @@ def parser() -> argparse.ArgumentParser:
     users.set_defaults(run=_users)
     rekey = commands.add_parser("rekey", help="a new master key for all users' keys; stop the platform first")
     rekey.set_defaults(run=_rekey)
+    rotate = commands.add_parser("rotate", help="a new secret in place of the old: jwt while it runs, others while not")
+    rotate.add_argument("what", choices=["jwt", "postgres", "redis", "services"])
+    rotate.set_defaults(run=_rotate)
+    _add_backup(commands)
     commands.add_parser("openapi", help="the public API as an OpenAPI document").set_defaults(run=_openapi)
     return top
+
+
+def _add_backup(commands: Any) -> None:
+    backup = commands.add_parser("backup", help="everything into one encrypted file, also while the platform runs")
+    backup.add_argument("--to", type=Path, metavar="FOLDER", help="where archives lie; else BACKUP_DIR")
+    backup.add_argument("--keep", type=_at_least_one, metavar="N", help="remove the oldest archives beyond N")
+    instead = backup.add_mutually_exclusive_group()
+    instead.add_argument("--init", action="store_true", help="make the recovery code of the backups; shown once")
+    instead.add_argument("--verify", type=Path, metavar="ARCHIVE", help="read an archive to its end and compare")
+    instead.add_argument(
+        "--drill", type=Path, nargs="?", const=Path(), metavar="ARCHIVE", help="restore into a folder that goes away"
+    )
+    backup.set_defaults(run=_backup)
+    restore = commands.add_parser("restore", help="an archive into an empty data folder; stop the platform first")
+    restore.add_argument("archive", type=Path)
+    restore.add_argument("--to", type=Path, metavar="DATA_DIR", help="another data folder than DATA_DIR")
+    restore.add_argument("--replace", action="store_true", help="put what is there aside; it can be put back")
+    restore.add_argument("--with-deleted", action="store_true", help="also what was deleted since the backup")
+    restore.set_defaults(run=_restore)
+    for each in (backup, restore):
+        each.add_argument("--key-file", type=Path, metavar="FILE", help="holds the recovery code; else it is asked for")
+    check = commands.add_parser("upgrade-check", help="what this version would change, and whether that can be undone")
+    check.set_defaults(run=_upgrade_check)
+
+
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return number
 
 
 def _up(arguments: argparse.Namespace) -> int:
@@ -100,9 +138,9 @@ def _gpu(arguments: argparse.Namespace) -> int:
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
-    from services.cli import look
+    from services.cli.doctor import commands
 
-    return look.doctor(ServiceSettings())
+    return commands.run(ServiceSettings(), as_json=arguments.json)
 
 
 def _logs(arguments: argparse.Namespace) -> int:
@@ -140,6 +178,40 @@ def _rekey(arguments: argparse.Namespace) -> int:
     from services.cli import rekey
 
     return asyncio.run(rekey.run(ServiceSettings()))
+
+
+def _rotate(arguments: argparse.Namespace) -> int:
+    from services.cli import rotate
+
+    return rotate.run(ServiceSettings(), arguments.what)
+
+
+def _backup(arguments: argparse.Namespace) -> int:
+    from services.cli.backup import commands
+
+    settings, key_file = ServiceSettings(), arguments.key_file
+    if arguments.init:
+        return commands.init(settings, key_file)
+    if arguments.verify:
+        return commands.verify(settings, arguments.verify, key_file)
+    if arguments.drill:
+        named = arguments.drill if arguments.drill != Path() else None
+        return asyncio.run(commands.practise(settings, named, key_file))
+    return asyncio.run(commands.backup(settings, arguments.to, arguments.keep))
+
+
+def _restore(arguments: argparse.Namespace) -> int:
+    from services.cli.backup import commands
+
+    given = (arguments.archive, arguments.to, arguments.key_file)
+    work = commands.bring_back(ServiceSettings(), *given, replace=arguments.replace, deleted=arguments.with_deleted)
+    return asyncio.run(work)
+
+
+def _upgrade_check(arguments: argparse.Namespace) -> int:
+    from services.cli.backup import upgrade
+
+    return asyncio.run(upgrade.run(ServiceSettings()))
 
 
 def _run(arguments: argparse.Namespace) -> int:

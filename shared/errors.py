@@ -212,6 +212,12 @@ class StillRunning(Conflict):
     code = "still_running"
 
 
+class OffsetConflict(Conflict):
+    """This piece does not begin where the last one ended."""
+
+    code = "offset_conflict"
+
+
 class StaleToken(Conflict):
     """This task is no longer yours: its lease ran out and another worker has it."""
 
@@ -222,6 +228,13 @@ class StaleInstance(Conflict):
     """Another process speaks for this holder by now, or its lease ran out: let go of the memory and register anew."""
 
     code = "stale_instance"
+
+
+class CursorOutdated(ProductError):
+    """What changed since then is not known any more; read everything anew, without a cursor."""
+
+    status = 410
+    code = "cursor_outdated"
 
 
 class PreconditionFailed(ProductError):
@@ -308,6 +321,11 @@ class DeadlineExceeded(ProductError):
 
     status = 504
     code = "deadline_exceeded"
+
+
+def codes() -> tuple[str, ...]:
+    """Of all errors that there are."""
+    return tuple(sorted({ProductError.code, *_BY_CODE}))
 
 
 def from_problem(body: dict[str, Any], *, status: int, retry_after_s: float | None = None) -> ProductError:

@@ -47,13 +47,29 @@ def _traceback_without_values(record: logging.LogRecord) -> list[str]:
     return [getattr(kind, "__name__", str(kind)), *places]
 
 
-def configure(service: str, level: str) -> None:
-    """Send everything to standard error as JSON lines; uvicorn's own access log is off (we write ours)."""
+class PlainLines(logging.Formatter):
+    """The same for a reader: time, level, service, request id, sentence, fields."""
+
+    def __init__(self, service: str) -> None:
+        super().__init__()
+        self._lines = JsonLines(service)
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = json.loads(self._lines.format(record))
+        time, level, service = line.pop("time"), line.pop("level"), line.pop("service")
+        line.pop("logger")
+        said, asked = line.pop("message"), line.pop("request_id")
+        more = " ".join(f"{name}={json.dumps(value)}" for name, value in line.items())
+        return f"{time} {level:7} {service} [{asked}] {said} {more}".rstrip()
+
+
+def configure(service: str, level: str, form: str = "json") -> None:
+    """Send everything to standard error, a line each; uvicorn's own access log is off (we write ours)."""
     # Our lines name neither place nor thread, so nobody needs to look for them (Python's logging HOWTO, Optimization).
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines(service))
+    handler.setFormatter(JsonLines(service) if form == "json" else PlainLines(service))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketState
 
-from shared import errors
+from shared import errors, telemetry
 from shared.logging import request_id
 from shared.schemas.problem import FieldError
 
@@ -43,8 +43,9 @@ _BY_STATUS: dict[int, type[errors.ProductError]] = {
 
 def problem_response(error: errors.ProductError, instance: str) -> Response:
     """The answer for one error, with `Retry-After` or `WWW-Authenticate` where it has one."""
+    telemetry.here().count("nemo_errors_total", code=error.code)
     headers = {"Cache-Control": "no-store"}
-    if error.status in (429, 503) or error.retry_after_s is not None:
+    if error.status in (429, 502, 503, 504, 507) or error.retry_after_s is not None:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s or 1)))
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"

@@ -6,9 +6,10 @@ import asyncio
 import gc
 import logging
 import re
+import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -20,9 +21,9 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared import errors, problems
+from shared import errors, problems, telemetry, tracing
 from shared import logging as our_logging
-from shared.auth.dependencies import FromService, PublicRoute, classes_of
+from shared.auth.dependencies import FromCollector, PublicRoute, classes_of
 from shared.auth.service_tokens import ServiceDoor, ServiceIdentity
 from shared.schemas.health import Health
 from shared.schemas.ids import new_id
@@ -39,6 +40,7 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 _REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{1,128}$")
 _QUIET = ("/live", "/ready", "/health", "/metrics")
 CHECK_S = 2.0
+GATEWAY = "api-gateway"
 
 
 def platform_version() -> str:
@@ -80,7 +82,7 @@ def create_service(
     app.state.unlogged = frozenset((*_QUIET, *unlogged))
     app.state.settings = settings
     app.state.checks = dict(checks or {})
-    app.state.metrics = Metrics(name)
+    app.state.metrics = _metrics_of(name, settings)
     problems.install(app)
     for router in [_house_routes(own_health), *routers]:  # ours first: a page may answer every other path
         app.router.routes.extend(router.routes)  # include_router() would make every request walk a tree of routers
@@ -108,8 +110,11 @@ def routes_of(app: FastAPI) -> Iterator[tuple[str, Dependant | None]]:
 def _with_state(name: str, settings: ServiceSettings, lifespan: Lifespan | None) -> Lifespan:
     @asynccontextmanager
     async def run(app: FastAPI) -> AsyncIterator[None]:
-        our_logging.configure(name, settings.log_level)
+        our_logging.configure(name, settings.log_level, settings.log_format)
+        telemetry.enter(app.state.metrics)  # for all that the lifespan starts
         async with AsyncExitStack() as stack:
+            stop = tracing.start(name, platform_version(), settings.otel_exporter_otlp_endpoint, settings.trace_share)
+            stack.push_async_callback(asyncio.to_thread, stop)
             if not hasattr(app.state, "door"):
                 app.state.door = await stack.enter_async_context(_door(name, settings, app))
             if lifespan is not None:
@@ -145,7 +150,7 @@ def _house_routes(own_health: bool) -> APIRouter:
     if not own_health:
         router.add_api_route("/health", _health, dependencies=[PublicRoute], response_model=Health)
         router.add_api_route("/ready", _ready, dependencies=[PublicRoute], response_model=Health)
-        router.add_api_route("/metrics", _metrics)  # classified by its argument: services only
+        router.add_api_route("/metrics", _metrics)  # classified by its argument: services and the collector
     return router
 
 
@@ -180,8 +185,24 @@ async def _ready(request: Request, response: Response) -> Health:
     return health
 
 
-async def _metrics(request: Request, caller: FromService) -> Response:
-    return Response(request.app.state.metrics.render(), media_type="text/plain; version=0.0.4")
+async def _metrics(request: Request, caller: FromCollector) -> Response:
+    return Response(await request.app.state.metrics.read(), media_type="text/plain; version=0.0.4")
+
+
+def _metrics_of(name: str, settings: ServiceSettings) -> Metrics:
+    """With the figures that every service has."""
+    metrics = Metrics(name)
+    metrics.set("nemo_build_info", 1, version=platform_version())
+    metrics.expect("nemo_errors_total", "code", *errors.codes())
+
+    async def disk(to: Metrics) -> None:
+        folder = next(each for each in (settings.data_dir, *settings.data_dir.resolve().parents) if each.exists())
+        found = await asyncio.to_thread(shutil.disk_usage, folder)
+        to.set("nemo_disk_bytes", found.total)
+        to.set("nemo_disk_free_bytes", found.free)
+
+    metrics.watch("disk", disk)
+    return metrics
 
 
 class Frame:
@@ -197,13 +218,26 @@ class Frame:
             return
         sent = Headers(scope=scope).get("x-request-id", "")
         request_id = sent if _REQUEST_ID.match(sent) else new_id("req")
-        token = our_logging.request_id.set(request_id)
+        token, ours = our_logging.request_id.set(request_id), telemetry.enter(self._state.metrics)
         try:
-            await self._answer(scope, receive, send, request_id)
+            with self._state.metrics.during("nemo_sockets_open") if scope["type"] == "websocket" else nullcontext():
+                await self._answer(scope, receive, send, request_id)
         finally:
+            telemetry.leave(ours)
             our_logging.request_id.reset(token)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+        # A stranger may not join our traces or switch them on: they begin at the gateway and nowhere else.
+        begins = self._state.service_name == GATEWAY and scope["path"] not in self._state.unlogged
+        parent = None if self._state.service_name == GATEWAY else Headers(scope=scope).get("traceparent")
+        if not begins and parent is None:
+            await self._observed(scope, receive, send, request_id, tracing.Span())
+            return
+        method = scope.get("method", "WS")
+        with tracing.span(method, "server", parent=parent, http__request__method=method) as span:
+            await self._observed(scope, receive, send, request_id, span)
+
+    async def _observed(self, scope: Scope, receive: Receive, send: Send, request_id: str, span: tracing.Span) -> None:
         began, status = time.perf_counter(), 0
 
         async def sending(message: Message) -> None:
@@ -222,6 +256,11 @@ class Frame:
                 await answer(scope, receive, sending)
         finally:
             self._observe(scope, status, time.perf_counter() - began)
+            route = problems.route_of(scope)
+            span.name(f"{scope.get('method', 'WS')} {route}")
+            span.note(http__route=route, http__response__status_code=status, nemo__request_id=request_id)
+            if status >= 500:
+                span.failed()
 
     def _observe(self, scope: MutableMapping[str, Any], status: int, seconds: float) -> None:
         method, route = scope.get("method", "WS"), problems.route_of(scope)

@@ -87,8 +87,17 @@ class ServiceSettings(BaseSettings):
     """Folder of the weights, filled by `nemo models pull`."""
     secrets_dir: Path | None = shared_name("SECRETS_DIR", None)
     """Folder of one file per secret. Empty: `<DATA_DIR>/secrets`."""
+    backup_dir: Path | None = shared_name("BACKUP_DIR", None)
+    """Folder that `nemo backup` writes into. Empty: beside the data, `<DATA_DIR>-backups`."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = shared_name("LOG_LEVEL", "INFO")
     """How much is logged."""
+    log_format: Literal["json", "text"] = shared_name("LOG_FORMAT", "json")
+    """json: one object a line, for a collector; text: for a reader at a terminal."""
+    otel_exporter_otlp_endpoint: str | None = shared_name("OTEL_EXPORTER_OTLP_ENDPOINT", None)
+    """Base URL of a collector of traces (OTLP over HTTP), such as http://127.0.0.1:4318. Empty: no traces. Needs the
+    extra `traces`."""
+    trace_share: float = shared_name("TRACE_SHARE", 1.0, ge=0, le=1)
+    """Share of the requests that are traced, from 0 to 1."""
     host: str = "127.0.0.1"
     """Address to listen on. Only the gateway is meant to be reached from elsewhere."""
     port: int = Field(default=0, ge=0, le=65535)
@@ -119,6 +128,12 @@ class ServiceSettings(BaseSettings):
     """Master key that wraps every user's data key; at least 32 characters."""
     rag_db_key_previous: SecretStr | None = shared_name("RAG_DB_KEY_PREVIOUS", None)
     """The master key before; still opens what `nemo rekey` has not come to. Empty: none."""
+
+    scrape_token: SecretStr | None = Field(
+        None, validation_alias=AliasChoices("SCRAPE_TOKEN", "API_GATEWAY_SCRAPE_TOKEN", "scrape_token")
+    )
+    """Lets a collector on another machine read /metrics as a bearer token. Empty: the gateway's from loopback only, and
+    those of the other services by services only."""
 
     api_gateway_url: str | None = shared_name("API_GATEWAY_URL", None)
     """Where the gateway is. Empty: loopback and its usual port."""

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Literal, TypeVar
 
 from shared.schemas.transcription import Segment
+from shared.words import GRAMMAR
 
 TEXT_SENTENCES, MOST_POINTS = 2, 5
 SHARE = 3
@@ -26,15 +27,13 @@ FEELING = {"joy": 1, "anger": -1, "disgust": -1, "fear": -1, "sadness": -1, "sur
 """Sentiment of Ekman's emotions, as GoEmotions groups them; surprise is ambiguous (Demszky et al. 2020, table 5)."""
 _SENTENCE = re.compile(r"(?<=[.!?。！？])\s+")
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
-_STOP = """
-a about after all also am an and any are as at be because been before being but by can could did do does doing
-don't for from get go going got had has have he her here him his how i i'd i'll i'm i've if in into is isn't it it's
-its just know let like me mean might more my no not now of off oh ok okay on one or our out over please really right
-say see she should so some sorry sure thank thanks that that's the their them then there there's these they this
-those to too uh um up us very was we we'll we're well were what when where which who will with would yeah yes you
-you're your
+_OF_TALK = """
+    after all also am any because been before being can could doing don't get go going got here him i'd i'll i'm
+    i've into isn't it's just know let like mean might more no not now off oh ok okay one out over please really
+    right see should some sorry sure thank thanks that's then there's these those too uh um up us very we'll
+    we're well yeah yes you're
 """
-STOP = frozenset(_STOP.split())
+STOP = GRAMMAR | set(_OF_TALK.split())
 
 
 @dataclass(frozen=True)

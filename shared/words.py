@@ -15,11 +15,19 @@ from shared.schemas.transcription import Segment, Word
 
 _TOKEN = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\s\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+")
 """Kana and Chinese characters are tokens each; everything else goes by blanks."""
+ABBREVIATIONS = ("Mr", "Ms", "Dr", "St", "vs", "Mrs", "Prof", r"e\.g", r"i\.e")
+"""Patterns of what ends in a full stop within a sentence, for everybody; some add what only they meet."""
 SENTENCE_END = re.compile(
-    r"(?<=[.!?…])(?<!\bMr\.)(?<!\bMs\.)(?<!\bDr\.)(?<!\bSt\.)(?<!\bvs\.)(?<!\bMrs\.)(?<!\bProf\.)(?<!\be\.g\.)(?<!\bi\.e\.)"
-    r"\s+|\n+"
+    r"(?<=[.!?…])" + "".join(rf"(?<!\b{each}\.)" for each in ABBREVIATIONS) + r"\s+|\n+",
 )
 """The blanks after a sentence; "Mr. Hale" is none."""
+_GRAMMAR = """
+    a about an and are as at be but by did do does for from had has have he her his how i if in is it its me my
+    of on or our say she so that the their them there they this to was we were what when where which who will
+    with would you your
+"""
+GRAMMAR = frozenset(_GRAMMAR.split())
+"""English words that say nothing by themselves, for everybody; who compares words adds what says nothing there."""
 _BLANK = re.compile(r"\s+")
 _MARK = re.compile(r"[\W_]+")
 MOST_COMPARED = 1_000

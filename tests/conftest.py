@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import secrets
 import shutil
@@ -16,7 +15,6 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 import asyncpg
 import httpx
@@ -104,20 +102,26 @@ class Platform:
         self.port = free_ports(12)
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = data_dir.parent / "up.log"
+        self.more: dict[str, str] = {}
+        """Settings beside those of tests, or in their place."""
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def pid(self) -> int | None:
         return self._process.pid if self._process is not None else None
 
-    def start(self) -> None:
-        environment = os.environ | {
-            "DATA_DIR": str(self.data_dir),
-            "API_GATEWAY_REQUESTS_PER_MINUTE": "100000",
-            "API_GATEWAY_SIGN_INS_PER_MINUTE": "10000",
-            "API_GATEWAY_BCRYPT_ROUNDS": "4",
-            "API_GATEWAY_VAULT_MEMORY_KIB": "1024",
-        }
+    def start(self, wait_s: float = 600, status: str = "ok") -> None:
+        environment = (
+            os.environ
+            | {
+                "DATA_DIR": str(self.data_dir),
+                "API_GATEWAY_REQUESTS_PER_MINUTE": "100000",
+                "API_GATEWAY_SIGN_INS_PER_MINUTE": "10000",
+                "API_GATEWAY_BCRYPT_ROUNDS": "4",
+                "API_GATEWAY_VAULT_MEMORY_KIB": "1024",
+            }
+            | self.more
+        )
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "services", "up", "--port", str(self.port)],
@@ -126,24 +130,24 @@ class Platform:
                 stdout=log,
                 stderr=log,
             )
-        self.wait_ready()
+        self.wait_ready(wait_s, status)
 
-    def wait_ready(self, wait_s: float = 120) -> None:
+    def wait_ready(self, wait_s: float = 600, status: str = "ok") -> None:
         deadline = time.monotonic() + wait_s
         while time.monotonic() < deadline:
             assert self._process is not None and self._process.poll() is None, self.log.read_text()
             try:
-                with urlopen(f"{self.url}/ready", timeout=3) as answer:
-                    if json.load(answer)["status"] == "ok":
-                        return
-            except OSError:
+                found = httpx.get(f"{self.url}/ready", timeout=3).json()
+                if found["status"] == status and "down" not in found["services"].values():
+                    return
+            except (httpx.HTTPError, ValueError):
                 pass
             time.sleep(0.2)
         raise AssertionError(self.log.read_text())
 
     def stop(self) -> None:
         if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
+            self._process.send_signal(signal.SIGTERM)  # a shell that runs us in the background ignores SIGINT
             self._process.wait(40)
 
     def kill_service(self, name: str) -> None:
@@ -181,8 +185,10 @@ class Platform:
 @pytest.fixture(scope="session")
 def platform(tmp_path_factory: pytest.TempPathFactory, models_dir: Path) -> Iterator[Platform]:
     running = Platform(tmp_path_factory.mktemp("plat form") / "data")
-    running.start()
-    running.client("first-admin").close()
-    yield running
-    running.stop()
+    try:
+        running.start()
+        running.client("first-admin").close()
+        yield running
+    finally:
+        running.stop()
     shutil.rmtree(running.data_dir, ignore_errors=True)

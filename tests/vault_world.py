@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from services.rag import conversations, documents
+from services.rag import conversations, documents, transcripts
 from services.rag.engines.fake import FakeEmbedder
 from services.rag.ownership import Ownership
 from services.rag.reading import Reading
@@ -20,13 +21,13 @@ from services.rag.service import Library
 from services.rag.settings import Settings
 from services.rag.vaults import Vaults
 from shared.auth.principal import Principal
-from shared.errors import NotFound
+from shared.errors import AlreadyExists, NotFound, TooLarge, UpstreamUnavailable
 from shared.multipart import MultipartBody
 from shared.schemas.documents import Document
 from shared.schemas.ids import new_id
 from shared.schemas.ownership import ImportResult
 from shared.schemas.rag import Message, NewMemory, SearchRequest
-from shared.schemas.transcription import Segment, Speaker, Transcript
+from shared.schemas.transcription import Segment, Speaker, StoredSound, Transcript
 from shared.storage.blobs import FileBlobs
 from shared.storage.keyring import MemoryKeyring
 
@@ -50,6 +51,9 @@ class World:
         self.folder = folder
         self.submitted: list[Any] = []
         self.sounds: dict[str, bytes] = {}
+        self.returned: dict[tuple[str, str], bytes] = {}
+        self.most_sound_bytes, self.arrives = 10**9, 10**9
+        self.dead = False
         self.coordinator: Any = SimpleNamespace(submit=self._submit)
         self.reading = Reading(self.library, self.blobs, self.keyring, self.coordinator, self.settings)
         self.ownership = Ownership(
@@ -58,7 +62,9 @@ class World:
             self.incoming,
             self.keyring,
             self.coordinator,
-            SimpleNamespace(audio=self._audio),  # type: ignore[arg-type]
+            SimpleNamespace(  # type: ignore[arg-type]
+                audio=self._audio, put_sound=self._put_sound, drop_sound=self._drop_sound, clear=self._clear
+            ),
             self.settings,
         )
 
@@ -70,6 +76,25 @@ class World:
         if transcript_id not in self.sounds:
             raise NotFound
         yield self.sounds[transcript_id]
+
+    async def _put_sound(self, user: Principal, transcript_id: str, sound: AsyncIterator[bytes]) -> StoredSound:
+        """As the service that keeps them: with a transcript only, once, and no larger than it takes."""
+        await self.library.run(user.user_id, lambda vault: transcripts.get(vault, transcript_id))
+        data = b"".join([piece async for piece in sound])
+        if (user.user_id, transcript_id) in self.returned:
+            raise AlreadyExists
+        if len(data) > self.most_sound_bytes:
+            raise TooLarge
+        self.returned[user.user_id, transcript_id] = data = data[: self.arrives]
+        return StoredSound(size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+
+    async def _drop_sound(self, user: Principal, transcript_id: str) -> None:
+        del self.returned[user.user_id, transcript_id]
+
+    async def _clear(self, user: Principal) -> None:
+        if self.dead:
+            raise UpstreamUnavailable
+        self.sounds.clear()
 
     async def taken_out(self, user: Principal = ANNA, *, audio: bool = True) -> bytes:
         return b"".join([piece async for piece in await self.ownership.export(user, audio=audio)])

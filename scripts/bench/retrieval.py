@@ -10,8 +10,8 @@ services/rag/fusion were tuned on the half of the conversations named "tuning"; 
 half held out.
 
 A hit is the passage that holds the turn with the answer. "Evidence" is the share of questions of which one of the five
-best passages, of the right conversation, contains the very words of the answer. `--parts` also measures fusion with
-each of its parts taken out.
+best passages, of the right conversation, contains the very words of the answer. "Not answered" is what chat says where
+none of its passages can hold what is asked for. `--parts` also measures fusion with each of its parts taken out.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import asyncio
 import json
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -30,6 +31,9 @@ from typing import Any
 
 from figures import ROOT, Figure, p, tell
 
+from services.gemma import asked as asking
+from services.gemma import evidence
+from services.gemma.settings import Settings as ChatSettings
 from services.rag import repository
 from services.rag import search as hybrid_search
 from services.rag.engines.onnx_minilm import OnnxMiniLM
@@ -69,6 +73,12 @@ class Asked:
     has_evidence: bool
     cosine: float
     """The highest among the hits."""
+    refused: bool = False
+    """Chat says that nothing answers it, and shows what is nearest."""
+    is_held: bool = False
+    """The answer is among the passages that chat looks at."""
+    is_quoted: bool = False
+    """And among the sentences that it quotes."""
 
 
 @dataclass(frozen=True)
@@ -154,11 +164,16 @@ async def fill(library: Library, conversations: Sequence[dict[str, Any]], distra
 
 def judged(question: dict[str, Any], kept: Kept, hits: Sequence[SearchHit]) -> Asked:
     cosine = max((hit.metadata.similarity or 0.0 for hit in hits), default=0.0)
+    seen = hits[: ChatSettings.model_fields["top_k"].default]
+    quotes = evidence.choose(question["question"], seen)
+    refused = not quotes or not asking.holds(question["question"], seen)
     if question["answer"] is None:
-        return Asked(question, 0, False, cosine)
+        return Asked(question, 0, False, cosine, refused)
     ranks = (at for at, hit in enumerate(hits, 1) if kept.holds(hit, question["turn"]))
-    evidence = any(question["answer"] in hit.content and kept.is_source(hit) for hit in hits[:5])
-    return Asked(question, next(ranks, 0), evidence, cosine)
+    has_evidence = any(question["answer"] in hit.content and kept.is_source(hit) for hit in hits[:5])
+    held = any(question["answer"] in hit.content and kept.is_source(hit) for hit in seen)
+    quoted = any(question["answer"] in quote.text and kept.is_source(quote.hit) for quote in quotes)
+    return Asked(question, next(ranks, 0), has_evidence, cosine, refused, held, quoted)
 
 
 def scores(asked: Sequence[Asked]) -> tuple[float, float, float, float]:
@@ -182,9 +197,8 @@ def of_half(asked: Sequence[Asked], half: str) -> list[Asked]:
 
 
 def by_kind(asked: Sequence[Asked], value: Callable[[Sequence[Asked]], float]) -> str:
-    kinds: dict[str, list[Asked]] = {}
+    kinds: defaultdict[str, list[Asked]] = defaultdict(list)
     for each in asked:
-        kinds.setdefault("note" if each.question["conversation"].startswith("note-") else each.question["kind"], [])
         kinds["note" if each.question["conversation"].startswith("note-") else each.question["kind"]].append(each)
     return ", ".join(f"{kind} {value(some):.2f} of {len(some)}" for kind, some in sorted(kinds.items()))
 
@@ -195,6 +209,44 @@ def told_apart(asked: Sequence[Asked]) -> float:
     yes = [each.cosine for each in held if each.question["answer"] is not None]
     no = [each.cosine for each in held if each.question["answer"] is None]
     return sum((a > b) + 0.5 * (a == b) for a in yes for b in no) / (len(yes) * len(no))
+
+
+def answered(asked: Sequence[Asked]) -> list[Figure]:
+    """What chat makes of what search found."""
+    halves = {half: [each for each in asked if each.question["half"] == half] for half in ("held out", "tuning")}
+    none = {half: [each for each in some if each.question["answer"] is None] for half, some in halves.items()}
+    some = {half: of_half(asked, half) for half in halves}
+    held, tuning = some["held out"], some["tuning"]
+    wrongly = [each for each in held if each.refused]
+    kinds = by_kind(held, lambda some: share(some, lambda each: each.refused))
+    return [
+        Figure(
+            f"chat, {len(none['held out'])} unanswerable questions held out: share told as not answered",
+            round(share(none["held out"], lambda each: each.refused), 3),
+            "",
+            f"on the {len(none['tuning'])} for tuning {share(none['tuning'], lambda each: each.refused):.3f}",
+        ),
+        Figure(
+            f"chat, {len(held)} answerable questions held out: share told as not answered",
+            round(share(held, lambda each: each.refused), 3),
+            "< 0.1",
+            f"the nearest is shown all the same; on the {len(tuning)} for tuning"
+            f" {share(tuning, lambda each: each.refused):.3f}; {kinds}; of these {len(wrongly)}"
+            f" {sum(each.is_held for each in wrongly)} had the answer among the passages",
+        ),
+        Figure(
+            f"chat, {len(held)} answerable questions held out: answer among the quotations",
+            round(share(held, lambda each: each.is_quoted), 3),
+            "",
+            f"quoted as the answer {share(held, lambda each: each.is_quoted and not each.refused):.3f}; for tuning"
+            f" {share(tuning, lambda each: each.is_quoted):.3f} and"
+            f" {share(tuning, lambda each: each.is_quoted and not each.refused):.3f}",
+        ),
+    ]
+
+
+def share(asked: Sequence[Asked], is_so: Callable[[Asked], bool]) -> float:
+    return sum(map(is_so, asked)) / len(asked)
 
 
 def figures_of(found: dict[str, list[Asked]], took: dict[str, list[float]]) -> list[Figure]:
@@ -226,6 +278,7 @@ def figures_of(found: dict[str, list[Asked]], took: dict[str, list[float]]) -> l
             "held out; 0.5 is chance",
         )
     )
+    told_figures += answered(found["hybrid"])
     ms = {mode: 1000 * p(times, 0.5) for mode, times in took.items()}
     told_figures.append(
         Figure(

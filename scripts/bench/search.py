@@ -1,13 +1,20 @@
 #!/usr/bin/env python3
 """Search in real encrypted vaults of many memories, beside exact search over the same vectors and a vector store.
 
-    python scripts/bench/search.py --texts ../shared/data/goemotions/ekman-train.tsv [--memories 10000] [--queries 200]
-        [--most 100000] [--users 100] [--minutes 60] [--peer build/bench-chroma/bin/python]
+    python scripts/bench/search.py [--texts ../shared/data/goemotions/ekman-train.tsv] [--memories 10000]
+        [--queries 200] [--sizes 1000 10000 100000] [--users 100] [--minutes 60]
+        [--peer build/bench-chroma/bin/python] [--peer-minutes 20] [--join smaller.json ...]
+        [--keep folder]
 
-`--texts`: one memory a line, its first column; queries are lines that are not in the vault. Then one user with 1,000,
-10,000 ... up to `--most` memories (a million takes more than an hour on two cores), and `--users` users with 1,000
-each. Their vectors are made: points around 2,000 topics in 96 directions, with noise in all 384.
-`--peer`: the Python of an environment that has chromadb; scripts/bench/run makes one.
+`--texts`: one memory a line, its first column; queries are lines that are not in the vault. Then one user with each of
+`--sizes` memories, and `--users` users with 1,000 each. Their vectors are made: points around 2,000 topics in 96
+directions, with noise in all 384. `--peer`: the Python of an environment with chromadb, made by scripts/bench/run.
+Ours and the peer are filled at the same time, then asked in turns. A million memories take an hour on two cores: they
+may have a run of their own (`--users 0 --sizes 1000000`) that puts its figures behind those of another run (`--join`),
+and `--keep` leaves the vaults, with their keys, in a folder where the next run finds them.
+
+One thread for a query, in FAISS and in numpy: with two, both take several times as long where other work is on the
+machine, because each waits for the other.
 """
 
 from __future__ import annotations
@@ -15,15 +22,18 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import subprocess
 import tempfile
+import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy is loaded
 import faiss
 import numpy as np
 from figures import Figure, p, tell
@@ -36,13 +46,14 @@ from services.rag.search import search
 from services.rag.service import Library
 from services.rag.settings import Settings
 from services.rag.vaults import Vault, Vaults
+from shared.crypto.envelope import new_key
 from shared.schemas.ids import new_id
 from shared.schemas.rag import Memory, SearchHit, SearchRequest
 from shared.storage.keyring import MemoryKeyring
 from shared.storage.sqlcipher import transaction
 
 USER = "usr_bench"
-SIZES = (1_000, 10_000, 100_000, 1_000_000)
+SIZES = (1_000, 10_000, 100_000)
 DIMENSIONS = 384
 EACH = 1_000
 """Memories of each of many users."""
@@ -67,8 +78,8 @@ def fill(vault: Vault, texts: list[str], vectors: np.ndarray) -> dict[str, int]:
 
 def pour(vault: Vault, vectors: np.ndarray) -> None:
     """The same, thousands at a time; the memory's id is the row of its vector."""
-    at = repository.now()
-    for first in range(0, len(vectors), BATCH):
+    at, there = repository.now(), vault.db.execute("SELECT count(*) FROM chunk").fetchone()[0]
+    for first in range(there, len(vectors), BATCH):
         rows = range(first, min(first + BATCH, len(vectors)))
         with transaction(vault.db):
             vault.db.executemany(
@@ -182,26 +193,73 @@ class Asked:
     took: list[float] = field(default_factory=list)
     found: list[set[int]] = field(default_factory=list)
 
-
-def asked(vault: Vault, queries: np.ndarray) -> Asked:
-    """Our whole search, but for the embedding: filters, index, full vectors, rows, records."""
-    answers = Asked()
-    search(vault, REQUEST, queries[0])
-    for query in queries:
-        hits = timed(lambda query=query: search(vault, REQUEST, query), answers.took)  # type: ignore[misc]
-        answers.found.append({int(hit.metadata.memory_id.removeprefix("mem_")) for hit in hits})
-    return answers
+    def ask(self, call: Callable[[], Any]) -> None:
+        self.found.append({int(each) for each in timed(call, self.took)})
 
 
-def bare(vectors: np.ndarray, queries: np.ndarray) -> Asked:
-    """FAISS comparing all, in memory, in the clear: the truth, and the time to beat."""
-    index, answers = faiss.IndexFlatIP(DIMENSIONS), Asked()
-    index.add(vectors)
-    index.search(queries[:1], 10)
-    for query in queries:
-        ids = timed(lambda query=query: index.search(query[None, :], 10)[1][0], answers.took)  # type: ignore[misc]
-        answers.found.append({int(each) for each in ids})
-    return answers
+class Peer:
+    """Chroma in a process of its own, filled while ours is; see search_peer.py."""
+
+    def __init__(self, python: Path, vectors: np.ndarray, queries: np.ndarray, folder: Path, minutes: float) -> None:
+        paths = [str(folder / "vectors.npy"), str(folder / "queries.npy")]
+        np.save(paths[0], vectors)
+        np.save(paths[1], queries)
+        script = str(Path(__file__).with_name("search_peer.py"))
+        command = [str(python), script, *paths, str(folder / "chroma"), str(minutes * 60)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.answers = Asked()
+        self.filled: dict[str, float] = {}
+
+    def wait(self) -> None:
+        """Until it is filled."""
+        self.filled = self._answer()
+
+    def ask(self, number: int) -> None:
+        assert self._process.stdin is not None
+        print(number, file=self._process.stdin, flush=True)
+        told = self._answer()
+        self.answers.took.append(told["took_s"])
+        self.answers.found.append(set(told["found"]))
+
+    def _answer(self) -> Any:
+        assert self._process.stdout is not None
+        return json.loads(self._process.stdout.readline())
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+@contextmanager
+def peer_of(args: argparse.Namespace, vectors: np.ndarray, queries: np.ndarray) -> Iterator[Peer | None]:
+    if not args.peer:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="nemo-bench-peer-", dir=args.folder) as folder:
+        peer = Peer(args.peer, vectors, queries, Path(folder), args.peer_minutes)
+        try:
+            yield peer
+        finally:
+            peer.close()
+
+
+def whole_search(vault: Vault, query: np.ndarray) -> list[str]:
+    """Ours, but for the embedding: filters, index, rows, records. Answers rows of vectors."""
+    return [hit.metadata.memory_id.removeprefix("mem_") for hit in search(vault, REQUEST, query)]
+
+
+def in_turns(vault: Vault, vectors: np.ndarray, queries: np.ndarray, peer: Peer | None) -> tuple[Asked, Asked]:
+    """Answers of ours and of FAISS comparing all in the clear, the truth; each query to all before the next."""
+    ours, truth, bare = Asked(), Asked(), faiss.IndexFlatIP(DIMENSIONS)
+    bare.add(vectors)
+    whole_search(vault, queries[0])
+    bare.search(queries[:1], 10)
+    for number, query in enumerate(queries):
+        ours.ask(lambda query=query: whole_search(vault, query))  # type: ignore[misc]
+        truth.ask(lambda query=query: bare.search(query[None, :], 10)[1][0])  # type: ignore[misc]
+        if peer is not None:
+            peer.ask(number)
+    return ours, truth
 
 
 async def tended(vaults: Vaults, vectors: np.ndarray) -> list[float]:
@@ -211,21 +269,43 @@ async def tended(vaults: Vaults, vectors: np.ndarray) -> list[float]:
         began = time.perf_counter()
         await vaults.run(USER, lambda vault: search(vault, REQUEST, vectors[0]))
         took.append(time.perf_counter() - began)
-        await asyncio.sleep(1)
+        await asyncio.sleep(min(10.0, max(1.0, 20 * took[-1])))
     return took
+
+
+def at_our_priority() -> None:
+    """The thread that builds graphs, else behind all others: on a crowded machine it would not end."""
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, os.getpid()))
+
+
+class KeptKeyring(MemoryKeyring):
+    """One key, in a file beside the vault that it opens."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    async def data_key(self, user_id: str) -> bytes:
+        if not self._path.exists():
+            self._path.write_bytes(new_key())
+        return self._path.read_bytes()
 
 
 async def of_size(count: int, queries: np.ndarray, args: argparse.Namespace, folder: Path) -> list[Figure]:
     vectors = made(count, seed=count)
-    truth = bare(vectors, queries)
     settings = Settings(data_dir=folder, index_bytes=2**40, index_exact_most=args.exact_most)
-    vaults = Vaults(settings, MemoryKeyring(), model="made", dimensions=DIMENSIONS)
-    await vaults.run(USER, lambda vault: pour(vault, vectors))
-    began = time.perf_counter()
-    await vaults.run(USER, lambda vault: len(vault.index))
-    first_s = time.perf_counter() - began
-    meanwhile, built_s = await tended(vaults, queries), time.perf_counter() - began
-    ours = await vaults.run(USER, lambda vault: asked(vault, queries))
+    vaults = Vaults(settings, KeptKeyring(folder / "key"), model="made", dimensions=DIMENSIONS)
+    vaults._gardener.submit(at_our_priority)
+    with peer_of(args, vectors, queries) as peer:
+        began = time.perf_counter()
+        await vaults.run(USER, lambda vault: pour(vault, vectors))  # what an earlier run kept is left as it is
+        poured_s, began = time.perf_counter() - began, time.perf_counter()
+        await vaults.run(USER, lambda vault: len(vault.index))
+        first_s = time.perf_counter() - began
+        meanwhile, built_s = await tended(vaults, queries), time.perf_counter() - began
+        if peer is not None:
+            peer.wait()
+        ours, truth = await vaults.run(USER, lambda vault: in_turns(vault, vectors, queries, peer))
     size, graph = await vaults.run(USER, lambda vault: (vault.index.bytes, isinstance(vault.index, GraphIndex)))
     await vaults.run(USER, Vault.forget_index)
     began = time.perf_counter()
@@ -233,40 +313,36 @@ async def of_size(count: int, queries: np.ndarray, args: argparse.Namespace, fol
     again_s = time.perf_counter() - began
     await vaults.close()
     name = f"{count:,} memories of one user"
-    how = f"graph, built beside in {built_s:.0f} s with searches {shown(meanwhile)} meanwhile" if meanwhile else "exact"
+    how = "graph" if graph else "exact"
+    if meanwhile:
+        how += f", built beside in {built_s:.0f} s with searches {shown(meanwhile)} meanwhile"
     figures = [
         Figure(f"{name}: recall@10", recall(ours.found, truth.found), ">= 0.98" if graph else "1.0"),
         Figure(
             f"{name}: p50 of our whole search / p50 of bare FAISS comparing all",
             round(p(ours.took, 0.5) / p(truth.took, 0.5), 2),
             "",
-            f"{shown(ours.took)}; FAISS {shown(truth.took)}; {how};"
-            f" read in {first_s:.2f} s at first, {again_s:.2f} s again",
+            f"{shown(ours.took)}; FAISS {shown(truth.took)}; {how}; stored in {poured_s:.0f} s,"
+            f" index read in {first_s:.2f} s at first, {again_s:.2f} s again",
         ),
         Figure(f"{name}: MB of memory per million", round(size / count), "", "vectors, graph and ids, as counted"),
     ]
-    return figures + (beside_peer(name, vectors, queries, ours, truth, args.peer) if args.peer else [])
+    return figures + ([beside_peer(name, count, ours, truth, peer)] if peer is not None else [])
 
 
-def beside_peer(
-    name: str, vectors: np.ndarray, queries: np.ndarray, ours: Asked, truth: Asked, python: Path
-) -> list[Figure]:
-    with tempfile.TemporaryDirectory(prefix="nemo-bench-peer-") as folder:
-        paths = [f"{folder}/vectors.npy", f"{folder}/queries.npy"]
-        np.save(paths[0], vectors)
-        np.save(paths[1], queries)
-        command = [str(python), str(Path(__file__).with_name("search_peer.py")), *paths, f"{folder}/chroma"]
-        told = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    theirs = recall([set(each) for each in told["found"]], truth.found)
-    return [
-        Figure(
-            f"{name}: p50 of our whole search / p50 of Chroma's query by vector",
-            round(p(ours.took, 0.5) / p(told["took_s"], 0.5), 2),
-            "",
-            f"Chroma {shown(told['took_s'])}, recall@10 {theirs}, adding all {told['add_s']:.0f} s (the caller waits),"
-            f" process grew by {told['bytes'] / len(vectors):.0f} MB per million; not encrypted, ids only",
-        )
-    ]
+def beside_peer(name: str, count: int, ours: Asked, truth: Asked, peer: Peer) -> Figure:
+    theirs, there, took_s = peer.answers, int(peer.filled["count"]), peer.filled["add_s"]
+    if there == count:
+        how = f"recall@10 {recall(theirs.found, truth.found)}, adding all {took_s:.0f} s (the caller waits)"
+    else:
+        how = f"with {there:,} of them only, because {took_s / 60:.0f} minutes of adding were its limit"
+    return Figure(
+        f"{name}: p50 of our whole search / p50 of Chroma's query by vector",
+        round(p(ours.took, 0.5) / p(theirs.took, 0.5), 2),
+        "<= 1.0" if count >= 10_000 else "",
+        f"Chroma {shown(theirs.took)}, {how}, process grew by {peer.filled['bytes'] / there:.0f} MB per million;"
+        " not encrypted, ids only",
+    )
 
 
 async def of_users(count: int, queries: np.ndarray, folder: Path) -> list[Figure]:
@@ -312,36 +388,42 @@ async def run(args: argparse.Namespace, figures: list[Figure]) -> None:
     def folder() -> tempfile.TemporaryDirectory[str]:
         return tempfile.TemporaryDirectory(prefix="nemo-bench-", dir=args.folder)
 
-    with folder() as path:
-        figures += await of_texts(args, Path(path))
+    if args.texts:
+        with folder() as path:
+            figures += await of_texts(args, Path(path))
     if args.users:
         with folder() as path:
             figures += await of_users(args.users, queries, Path(path))
-    for count in sorted({*args.also, *(size for size in SIZES if size <= args.most)}):
+    for count in sorted(args.sizes):
         if time.monotonic() - began > args.minutes * 60:
             figures.append(
                 Figure(f"{count:,} memories of one user", "not run", "", f"{args.minutes} minutes were over")
             )
             continue
-        with folder() as path:
+        with nullcontext(args.keep / f"v{count}") if args.keep else folder() as path:
+            Path(path).mkdir(exist_ok=True)
             figures += await of_size(count, queries, args, Path(path))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--texts", type=Path, required=True)
+    parser.add_argument("--texts", type=Path)
     parser.add_argument("--memories", type=int, default=10_000)
     parser.add_argument("--queries", type=int, default=200)
-    parser.add_argument("--most", type=int, default=100_000, help="memories of the largest vault")
-    parser.add_argument("--also", type=int, nargs="*", default=[], help="vaults of other sizes")
+    parser.add_argument("--sizes", type=int, nargs="*", default=SIZES, help="memories of one user")
     parser.add_argument("--exact-most", type=int, default=Settings().index_exact_most, help="RAG_INDEX_EXACT_MOST")
     parser.add_argument("--users", type=int, default=100, help="0: none")
     parser.add_argument("--peer", type=Path, help="Python of an environment with chromadb")
+    parser.add_argument("--peer-minutes", type=float, default=20, help="after which it is asked with what it has")
+    parser.add_argument("--join", type=Path, nargs="*", default=[], help="figures of other runs, put before these")
+    parser.add_argument("--keep", type=Path, help="a folder for the vaults of one user, that stay there")
     parser.add_argument("--minutes", type=int, default=60, help="after which no larger vault is begun")
     parser.add_argument("--folder", type=Path, help="where the vaults are made; a million memories take some 5 GB")
-    figures: list[Figure] = []
+    args = parser.parse_args()
+    figures = [Figure(**each) for path in args.join for each in json.loads(path.read_text())["figures"]]
+    faiss.omp_set_num_threads(1)
     with suppress(KeyboardInterrupt):  # what was measured until then is told
-        asyncio.run(run(parser.parse_args(), figures))
+        asyncio.run(run(args, figures))
     tell(figures)
 
 

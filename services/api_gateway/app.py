@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI
 from starlette.middleware import Middleware
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from services.api_gateway import signing, tus
+from services.api_gateway.audit import AuditLog
 from services.api_gateway.clients import Clients
 from services.api_gateway.cors import cors
 from services.api_gateway.idempotency import Idempotency
 from services.api_gateway.rates import RateHeaders
 from services.api_gateway.repository import Accounts
 from services.api_gateway.routes import (
+    admin,
     calls,
     chat,
     documents,
@@ -23,11 +28,13 @@ from services.api_gateway.routes import (
     identity,
     live,
     memory,
+    mobile,
     openai,
     recordings,
     speakers,
     speech,
     summaries,
+    uploads,
     vault,
     web,
     work,
@@ -35,9 +42,11 @@ from services.api_gateway.routes import (
 from services.api_gateway.service import Identity
 from services.api_gateway.settings import Settings
 from services.api_gateway.vault import VaultLocks
+from services.api_gateway.voice import Voices
 from shared.auth.tokens import UserTokens
 from shared.crypto.envelope import derive
 from shared.crypto.passphrase import RECOMMENDED
+from shared.lifecycle import background
 from shared.security.body import BodyLimit
 from shared.security.headers import SecurityHeaders
 from shared.service import create_service
@@ -45,8 +54,11 @@ from shared.settings import require_secret
 from shared.storage import postgres
 from shared.storage.keyring import Keyring, PostgresKeyring
 from shared.storage.redis import RedisStore, Store
+from shared.telemetry import Metrics
 
 NAME = "api-gateway"
+AUDIT_S = 300.0
+"""At least so long between two readings of the whole audit log for a scrape."""
 UPLOADS = (
     "/transcription/upload",
     "/transcription/enroll-speaker",
@@ -79,9 +91,10 @@ def create_app(
             app.state.keyring = keyring or await _keyring(settings, app, stack)
             app.state.clients = clients or Clients(settings, app.state.identity)
             stack.push_async_callback(app.state.clients.close)
-            _identity(settings, app, stack)
+            await _identity(settings, app, stack)
             state = app.state
             state.vault_locks = VaultLocks(state.keyring, state.clients, state.identity_service)
+            state.voices = Voices(settings, state.clients)
             app.state.checks["redis"] = app.state.store.ping
             yield
 
@@ -92,6 +105,7 @@ def create_app(
         facts,
         work,
         live,
+        uploads,
         speakers,
         recordings,
         edits,
@@ -99,9 +113,11 @@ def create_app(
         summaries,
         speech,
         identity,
+        admin,
         vault,
         openai,
         calls,
+        mobile,
         house,
         web,
     )
@@ -121,25 +137,35 @@ def _middleware(settings: Settings) -> list[Middleware]:
         Middleware(RateHeaders),
         Middleware(Idempotency),
         Middleware(BodyLimit, cap=lambda path: _cap(settings, path)),
+        Middleware(tus.TusHeaders),
         Middleware(SecurityHeaders),
     ]
     if settings.origins:
         found.append(cors(settings.origins))
+    if settings.proxies:  # outermost: everything else sees the client, not the proxy
+        found.append(Middleware(ProxyHeadersMiddleware, trusted_hosts=settings.proxies))
     return found
 
 
 def _cap(settings: Settings, path: str) -> int:
-    return settings.max_upload_bytes if path in UPLOADS else settings.max_body_bytes
+    large = path in UPLOADS or path.startswith(f"{tus.PREFIX}/")
+    return settings.max_upload_bytes if large else settings.max_body_bytes
 
 
-def _identity(settings: Settings, app: FastAPI, stack: AsyncExitStack) -> None:
-    primary = require_secret("JWT_SECRET", settings.jwt_secret_primary)
-    previous = settings.jwt_secret_previous.get_secret_value() if settings.jwt_secret_previous else None
+async def _chain(audit: AuditLog, to: Metrics) -> None:
+    to.set("nemo_audit_chain_ok", await audit.intact())
+
+
+async def _identity(settings: Settings, app: FastAPI, stack: AsyncExitStack) -> None:
+    tokens = UserTokens(*signing.configured(settings))
     session_secret = require_secret("SESSION_SECRET", settings.session_secret)
     accounts = Accounts(settings.data_dir / "users.db", require_secret("USERS_DB_KEY", settings.users_db_key))
     stack.callback(accounts.close)
-    service = Identity(settings, accounts, app.state.store, UserTokens(primary, previous), session_secret)
+    service = Identity(settings, accounts, app.state.store, tokens, session_secret)
     app.state.identity_service = app.state.authenticator = service
+    app.state.audit = AuditLog(accounts, derive(session_secret, "nemo audit log v1"))
+    app.state.metrics.watch("audit", partial(_chain, app.state.audit), every_s=AUDIT_S)
+    await stack.enter_async_context(background(signing.follow(settings, tokens)))
     app.state.idempotency_key = derive(session_secret, "nemo idempotent answers v1")
 
 

@@ -10,8 +10,13 @@ from starlette.middleware.cors import CORSMiddleware
 ALLOWED = [
     "Authorization", "Content-Type", "If-Match", "Idempotency-Key", "Last-Event-ID", "Range",
     "X-Nemo-Memory", "X-Nemo-Conversation",
+    "Tus-Resumable", "Upload-Length", "Upload-Metadata", "Upload-Offset", "X-HTTP-Method-Override",
 ]  # fmt: skip
-EXPOSED = ["ETag", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id", "X-Message-Id"]
+EXPOSED = [
+    "ETag", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id", "X-Message-Id",
+    "Tus-Resumable", "Tus-Version", "Tus-Extension", "Tus-Max-Size",
+    "Upload-Length", "Upload-Metadata", "Upload-Offset", "Upload-Expires", "X-Transcript-Id", "X-Job-Id",
+]  # fmt: skip
 
 
 def cors(origins: Sequence[str]) -> Middleware:
@@ -19,7 +24,7 @@ def cors(origins: Sequence[str]) -> Middleware:
     return Middleware(
         CORSMiddleware,
         allow_origins=list(origins),
-        allow_methods=["GET", "POST", "PATCH", "PUT", "DELETE"],
+        allow_methods=["GET", "POST", "PATCH", "PUT", "DELETE", "HEAD"],
         allow_headers=ALLOWED,
         expose_headers=EXPOSED,
         max_age=600,

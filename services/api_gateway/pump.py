@@ -29,7 +29,7 @@ async def pump(client: ServiceClient, socket: WebSocket, user: Principal, still:
     async with client.socket(path, user=user) as inside:
         await socket.accept()
         outwards, inwards = (asyncio.create_task(each(socket, inside)) for each in (_outwards, _inwards))
-        tasks = (outwards, asyncio.create_task(_watch(still)), inwards)
+        tasks = (outwards, asyncio.create_task(watch(still)), inwards)
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if inwards.done() and inwards.result() == TRY_AGAIN:  # why the service left is still to be read
@@ -41,7 +41,7 @@ async def pump(client: ServiceClient, socket: WebSocket, user: Principal, still:
             await asyncio.gather(*tasks, return_exceptions=True)
         with suppress(RuntimeError, TimeoutError, aiohttp.ClientError):
             await asyncio.wait_for(inside.close(code=code if code >= 3000 else 1000), 5)
-        with suppress(RuntimeError, TimeoutError):
+        with suppress(RuntimeError, TimeoutError, WebSocketDisconnect):  # who has left needs no closing
             await asyncio.wait_for(socket.close(code), 5)
 
 
@@ -76,7 +76,8 @@ async def _outwards(socket: WebSocket, inside: aiohttp.ClientWebSocketResponse) 
     return code if code is not None and (code in (1000, 1008, 1009, 1011) or 4000 <= code < 5000) else TRY_AGAIN
 
 
-async def _watch(still: Callable[[], object]) -> int:
+async def watch(still: Callable[[], object]) -> int:
+    """The code to close with, once `still` raises."""
     while True:
         await asyncio.sleep(LOOK_S)
         try:

@@ -43,6 +43,8 @@ _ANSWER_HEADERS = frozenset(
         "x-accel-buffering",
     )
 )
+_KEPT_HERE = frozenset({"link"})
+"""What lets a user in at the gateway is of no concern to a service."""
 SMALL_BYTES = 64 * 1024
 """An answer up to this size is passed on in one piece, which costs half of what a stream does."""
 
@@ -60,8 +62,11 @@ class Relayed(APIRoute):
         plain = (
             taken == {"request", "user", "services", *self.param_convertors} and needs.request_param_name == "request"
         )
+        by_token = any(each.call is current_user for each in needs.dependencies)
         return (
-            self._short_way if plain and not parsed and classes_of(needs) == {"user"} else super().get_route_handler()
+            self._short_way
+            if plain and by_token and not parsed and classes_of(needs) == {"user"}
+            else super().get_route_handler()
         )
 
     async def _short_way(self, request: Request) -> Response:
@@ -95,7 +100,9 @@ async def relay(
                 user=user,
                 content=content,
                 headers=headers,
-                params={name: request.query_params.getlist(name) for name in request.query_params},
+                params={
+                    name: request.query_params.getlist(name) for name in request.query_params if name not in _KEPT_HERE
+                },
             )
         )
     except BaseException:

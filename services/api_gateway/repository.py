@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from shared.crypto.envelope import derive
 from shared.errors import AlreadyExists, NotFound
-from shared.schemas.identity import AccessToken, User
+from shared.schemas.identity import AccessToken, Session, User
 from shared.storage import sqlcipher
 from shared.storage.sqlcipher import in_our_words, transaction
 
@@ -53,6 +54,24 @@ CREATE TABLE access_token (
 );
 CREATE INDEX access_token_user ON access_token (user_id);
 """,
+    """
+ALTER TABLE session ADD COLUMN device TEXT NOT NULL DEFAULT 'unknown';
+CREATE TABLE audit (
+    seq     INTEGER PRIMARY KEY,
+    at      TEXT NOT NULL,
+    action  TEXT NOT NULL,
+    actor   TEXT,
+    subject TEXT,
+    address TEXT,
+    details TEXT NOT NULL,
+    mac     BLOB NOT NULL
+);
+CREATE TABLE audit_head (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    seq  INTEGER NOT NULL,
+    mac  BLOB NOT NULL
+);
+""",
 )
 
 
@@ -64,8 +83,19 @@ def user_of(row: Row) -> User:
     return User.model_validate({name: row[name] for name in ("id", "username", "role", "disabled", "created_at")})
 
 
+def session_of(row: Row, current: str | None) -> Session:
+    return Session(
+        id=row["session_id"],
+        device=row["device"],
+        created_at=datetime.fromtimestamp(row["created_at"], UTC),
+        last_used_at=datetime.fromtimestamp(row["rotated_at"], UTC),
+        expires_at=datetime.fromtimestamp(row["expires_at"], UTC),
+        current=row["session_id"] == current,
+    )
+
+
 class Accounts:
-    """One file, one reading and one writing connection."""
+    """One file, one writing connection, one for short reads and one for long ones."""
 
     def __init__(self, path: Path | Any, key: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -75,6 +105,8 @@ class Accounts:
         sqlcipher.migrate(self._write, STEPS)
         self._read = sqlcipher.connect(path, raw)
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="accounts")
+        self._slow = sqlcipher.connect(path, raw)
+        self._slow_pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="long reads")
 
     async def change(self, work: Callable[[Any], Result]) -> Result:
         """`work(connection)` inside one transaction; durable when it returns."""
@@ -84,6 +116,19 @@ class Accounts:
                 return work(self._write)
 
         return await asyncio.get_running_loop().run_in_executor(self._pool, run)
+
+    async def look(self, work: Callable[[Any], Result]) -> Result:
+        """`work(connection)` on one state of the database, however long it takes: nobody waits for it."""
+
+        def run() -> Result:
+            with in_our_words():
+                self._slow.execute("BEGIN")
+                try:
+                    return work(self._slow)
+                finally:
+                    self._slow.execute("COMMIT")
+
+        return await asyncio.get_running_loop().run_in_executor(self._slow_pool, run)
 
     def one(self, sql: str, *values: Any) -> Row | None:
         with in_our_words():
@@ -170,12 +215,33 @@ class Accounts:
             now,
         )
 
-    async def add_session(self, session_id: str, user_id: str, now: float, expires_at: float) -> None:
+    async def add_session(self, session_id: str, user_id: str, now: float, expires_at: float, device: str) -> None:
         await self.change(
             lambda db: db.execute(
-                "INSERT INTO session VALUES (?, ?, 0, ?, ?, ?)", (session_id, user_id, now, expires_at, now)
+                "INSERT INTO session (session_id, user_id, rotated_at, expires_at, created_at, device)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (session_id, user_id, now, expires_at, now, device),
             )
         )
+
+    def sessions(self, user_id: str, now: float, current: str | None) -> list[Session]:
+        """Those that live, the last used first."""
+        rows = self.all(
+            "SELECT * FROM session WHERE user_id = ? AND expires_at > ? ORDER BY rotated_at DESC, session_id",
+            user_id,
+            now,
+        )
+        return [session_of(row, current) for row in rows]
+
+    async def end_own_session(self, user_id: str, session_id: str) -> None:
+        """Raises NotFound, also for another user's."""
+
+        def end(db: Any) -> None:
+            cursor = db.execute("DELETE FROM session WHERE session_id = ? AND user_id = ?", (session_id, user_id))
+            if cursor.rowcount == 0:
+                raise NotFound
+
+        await self.change(end)
 
     async def end_session(self, session_id: str) -> None:
         await self.change(lambda db: db.execute("DELETE FROM session WHERE session_id = ?", (session_id,)))
@@ -201,5 +267,7 @@ class Accounts:
 
     def close(self) -> None:
         self._pool.shutdown()
+        self._slow_pool.shutdown()
+        self._slow.close()
         self._read.close()
         self._write.close()

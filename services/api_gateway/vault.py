@@ -53,7 +53,7 @@ class VaultLocks:
         """It stays unlocked where its services can be reached. Raises Invalid, Conflict."""
         async with self._turns[user.user_id]:
             if not await self._identity.knows(user, password):
-                raise _refused(WRONG)
+                raise refused(WRONG)
             key, code = await self._keyring.seal(user.user_id, password)
         for door in self._doors:
             await self._handed_or_locked(door, user, key)
@@ -96,17 +96,17 @@ class VaultLocks:
         try:
             return await self._keyring.by_password(user.user_id, password, accepted=accepted)
         except WrongKey:
-            raise _refused(EARLIER if accepted else WRONG) from None
+            raise refused(EARLIER if accepted else WRONG) from None
 
     async def _by_code(self, user: Principal, code: str, password: str | None) -> bytes:
         """With the account's password the vault is under that one from now on."""
         try:
             key = await self._keyring.by_code(user.user_id, code)
         except WrongKey:
-            raise _refused("The recovery code is wrong.", "/recovery_code") from None
+            raise refused("The recovery code is wrong.", "/recovery_code") from None
         if password is not None:
             if not await self._identity.knows(user, password):
-                raise _refused(WRONG)
+                raise refused(WRONG)
             await self._keyring.set_password(user.user_id, key, password, beside=False)
         return key
 
@@ -168,5 +168,6 @@ async def _quietly(work: Awaitable[object]) -> None:
         log.info("a lock was not turned", extra={"code": error.code})
 
 
-def _refused(detail: str, pointer: str = "/password") -> Invalid:
+def refused(detail: str, pointer: str = "/password") -> Invalid:
+    """What was typed is wrong, and where."""
     return Invalid(detail, errors=[FieldError(pointer=pointer, detail="wrong")])

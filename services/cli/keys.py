@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -34,6 +35,8 @@ BELONGS = {
     "rag": ("rag_db_key", "rag_db_key_previous"),
 }
 """Which service is told which secret; no other finds it in its environment."""
+FOLLOWED = ("jwt_secret_primary", "jwt_secret_previous")
+"""Read from their files by the gateway itself, which sees `nemo rotate jwt` exchange them."""
 USES_POSTGRES = ("api-gateway", "gpu-coordinator", "transcription", "rag")
 _UNLOCKS = {
     "session_secret": "users.db",
@@ -58,7 +61,7 @@ def ensure(folder: Path, data_dir: Path) -> None:
     for name in NAMES:
         if not (folder / name).exists() and not given(name):
             _require_nothing_locked(folder / name, data_dir / _UNLOCKS.get(name, ".nothing"))
-            _write(folder / name, secrets.token_urlsafe(48))
+            write(folder / name, secrets.token_urlsafe(48))
     for service in SERVICE_PORTS:
         generate_key(folder / "service_keys", service)
     check(folder)
@@ -72,7 +75,8 @@ def _require_nothing_locked(path: Path, locked: Path) -> None:
         )
 
 
-def _write(path: Path, value: str) -> None:
+def write(path: Path, value: str) -> None:
+    """Whole or not at all, readable by its owner only."""
     part = path.with_name(f".{path.name}.part")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
@@ -84,16 +88,22 @@ def _write(path: Path, value: str) -> None:
 
 def check(folder: Path) -> None:
     """Raises UnsafeSecret for the first that is missing, weak or readable by others."""
+    for error in faults(folder):
+        raise error
+
+
+def faults(folder: Path) -> Iterator[UnsafeSecret]:
+    """What is not fit for use, each with the file and the way out."""
     private = [folder / name for name in NAMES if not given(name)] + sorted((folder / "service_keys").glob("*.key"))
     for path in private:
-        if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise UnsafeSecret(f"{path} can be read by other users. Run: chmod 600 '{path}'")
+        if path.exists() and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            yield UnsafeSecret(f"{path} can be read by other users. Run: chmod 600 '{path}'")
     for name in NAMES:
+        place = "the environment" if given(name) else str(folder / name)
         try:
             require_secret(name.upper(), SecretStr(value(folder, name)), least=12 if name in _CHOSEN else 32)
         except (WeakSecret, OSError) as error:
-            place = "the environment" if given(name) else str(folder / name)
-            raise UnsafeSecret(f"{error} It comes from {place}.") from error
+            yield UnsafeSecret(f"{error} It comes from {place}.")
 
 
 def given(name: str) -> dict[str, str]:
@@ -114,10 +124,10 @@ def begin_rekey(folder: Path) -> None:
     """A new master key, and the old one beside it. After a kill it goes on with what is there."""
     current, previous = folder / "rag_db_key", folder / "rag_db_key_previous"
     if not previous.exists():
-        _write(previous, value(folder, "rag_db_key"))
+        write(previous, value(folder, "rag_db_key"))
         sync_folder(folder)
     if previous.read_text(encoding="utf-8").strip() == value(folder, "rag_db_key"):
-        _write(current, secrets.token_urlsafe(48))
+        write(current, secrets.token_urlsafe(48))
         sync_folder(folder)
 
 
@@ -128,6 +138,11 @@ def end_rekey(folder: Path) -> None:
 
 
 def of_service(service: str, folder: Path) -> dict[str, str]:
-    """The secrets of one service, as variables."""
+    """The secrets of one service, as variables; those that it follows in their files only where they are given."""
     own = BELONGS.get(service, ())
-    return {name.upper(): value(folder, name) for name in own if given(name) or (folder / name).is_file()}
+    followed = {name for name in FOLLOWED if not given(name)}
+    return {
+        name.upper(): value(folder, name)
+        for name in own
+        if name not in followed and (given(name) or (folder / name).is_file())
+    }

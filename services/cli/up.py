@@ -27,7 +27,8 @@ from services.cli.processes import Child, Supervisor, python
 from shared.settings import SERVICE_PORTS, ServiceSettings
 
 ORDER = ("gpu-coordinator", "rag", "emotion", "tts", "gemma", "transcription", "api-gateway")
-READY_S = 120.0
+READY_S = 300.0
+"""For a machine that is busy; who ends again and again is not waited for."""
 LEAST_DISK_BYTES = 1024**3
 LOG_BYTES = 20 * 1024**2
 """A log this large is put aside (one old file is kept)."""
@@ -273,8 +274,11 @@ class Platform:
 
 
 PID_FILE = "nemo.pid"
+RESTORING = ".restoring"
+"""There while `nemo restore` moves files into a folder that cannot be exchanged as a whole."""
 PASSED = (
-    "LOG_LEVEL", "ALLOWED_ORIGINS", "REGISTRATION", "TRANSCRIPTION_MODEL", "SPEAKER_MODEL", "EMOTION_MODEL",
+    "LOG_LEVEL", "LOG_FORMAT", "SCRAPE_TOKEN", "SCRAPE_TOKEN_FILE", "OTEL_EXPORTER_OTLP_ENDPOINT", "TRACE_SHARE",
+    "ALLOWED_ORIGINS", "REGISTRATION", "TRUSTED_PROXIES", "TRANSCRIPTION_MODEL", "SPEAKER_MODEL", "EMOTION_MODEL",
     "EMBEDDING_MODEL", "LLM_MODEL", "CUDA_VISIBLE_DEVICES",
 )  # fmt: skip
 
@@ -283,6 +287,11 @@ def require_space(data_dir: Path) -> None:
     """Raises CannotStart where the data folder cannot be made or written, or is on a full disk."""
     try:
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if (data_dir / RESTORING).exists():
+            raise CannotStart(
+                f"A restore into {data_dir} was interrupted. Run `nemo restore ARCHIVE --replace` again; what was there"
+                " before it lies in the folder before-restore-* beside the data."
+            )
         if shutil.disk_usage(data_dir).free < LEAST_DISK_BYTES:
             raise CannotStart(f"Less than 1 GiB is free below {data_dir}. Free some space, or set DATA_DIR.")
         with tempfile.TemporaryFile(dir=data_dir):

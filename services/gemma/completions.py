@@ -12,7 +12,6 @@ import logging
 from contextlib import aclosing
 from pathlib import Path
 
-from services.gemma import evidence
 from services.gemma.exchange import Composer, Exchange, count, sampling_of
 from services.gemma.lookup import look_up
 from services.gemma.model import ModelLoader
@@ -93,9 +92,9 @@ class Completions:
             exchange.found = await look_up(self._rag, exchange.user, exchange.questions, self._settings.top_k)
         if exchange.memory == "read-write":
             await self._keep_question(exchange)
-        if exchange.memory != "off" and not exchange.found.citations:
+        if exchange.memory != "off" and not exchange.found.answers:
             exchange.refused = exchange.request.structured
-            exchange.tell(evidence.NOTHING)
+            exchange.tell(exchange.found.told)
         else:
             await self._ask_model(exchange)
         if exchange.memory == "read-write":
@@ -131,7 +130,7 @@ class Completions:
             "assistant",
             exchange.text,
             citations=citations,
-            model=exchange.model if citations else None,
+            model=exchange.model if exchange.found.answers else None,
             status="cancelled" if exchange.cancelled else "complete",
         )
         await self._rag.put_message(exchange.user, exchange.conversation_id, answer)

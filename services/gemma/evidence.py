@@ -11,16 +11,13 @@ from dataclasses import dataclass, replace
 
 from shared.schemas.rag import Citation, SearchHit
 from shared.schemas.transcription import Transcript, Word
-from shared.words import SENTENCE_END
+from shared.words import GRAMMAR, SENTENCE_END
 
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
-_STOP = frozenset(
-    """
-    a an and any are as at be been but by can could did do does for from had has have he her him his how i if in
-    is it its me my no not of on or our she so that the their them there they this to us was we were what when
-    where which who whom whose why will with would you your about tell say says said please
-    """.split()  # noqa: SIM905 - one word a line would be eighty lines
-)
+_OF_QUESTIONS = """
+    any been can could him no not please said says tell us whom whose why
+"""
+_STOP = GRAMMAR | set(_OF_QUESTIONS.split())
 ALIKE = 0.30
 """Cosine of all-MiniLM-L6-v2 above which a passage is taken to speak to the question even without a word in common."""
 MOST = 3
@@ -150,9 +147,11 @@ def clock(seconds: float) -> str:
 
 
 def answer(citations: Iterable[Citation], titles: dict[str, str]) -> str:
-    """The quotations as an answer; [n] is the n-th citation."""
-    lines = []
+    """The quotations as an answer, or as what is nearest to one; [n] is the n-th citation."""
+    lines: list[str] = []
     for number, citation in enumerate(citations, start=1):
+        if citation.related and not lines:
+            lines.append(NEAREST)
         where = [_called(citation.speaker)] if citation.speaker else []
         if citation.start_s is not None:
             where.append(f"at {clock(citation.start_s)}")
@@ -178,3 +177,4 @@ def _one_line(name: str) -> str:
 
 
 NOTHING = "I found nothing in your memories that answers this."
+NEAREST = f"{NOTHING} The nearest is:"

@@ -52,7 +52,7 @@ class Exchange:
             memory=self.memory,
             citations=self.found.citations,
             memories=self.shown,
-            memories_left_out=len(self.found.hits) - self.shown if self.found.citations else 0,
+            memories_left_out=len(self.found.hits) - self.shown if self.found.answers else 0,
             conversation_id=self.conversation_id,
         )
 

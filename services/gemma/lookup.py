@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from services.gemma import evidence, proofs
+from services.gemma import asked, evidence, proofs
 from shared.auth.principal import Principal
 from shared.clients.rag import RagClient
 from shared.errors import NotFound, ProductError
@@ -25,7 +25,10 @@ _PRONOUN = re.compile(r"\b(?:it|that|this|they|them|their|he|him|his|she|her|the
 
 @dataclass(frozen=True)
 class Found:
-    """Passages, and what is quoted of them; no citation where nothing speaks to the question."""
+    """Passages, and what is quoted of them; no citation where nothing speaks to the question.
+
+    Where what speaks to it cannot hold what was asked for, all citations are `related` ones.
+    """
 
     hits: list[SearchHit] = field(default_factory=list)
     citations: list[Citation] = field(default_factory=list)
@@ -34,6 +37,16 @@ class Found:
     def titles(self) -> dict[str, str]:
         """Of the memories, by their ids."""
         return {hit.metadata.memory_id: hit.metadata.title or "" for hit in self.hits}
+
+    @property
+    def answers(self) -> bool:
+        """Whether anything is quoted as an answer."""
+        return any(not each.related for each in self.citations)
+
+    @property
+    def told(self) -> str:
+        """The quotations as an answer, as what is nearest, or that there is nothing."""
+        return evidence.answer(self.citations, self.titles) if self.citations else evidence.NOTHING
 
     @property
     def quoted_first(self) -> list[SearchHit]:
@@ -46,10 +59,11 @@ async def look_up(rag: RagClient, user: Principal, questions: Sequence[str], top
     """For the last of the questions, which may lean on those before. Raises what the memory service raises."""
     query = SearchRequest(query=in_context(questions), top_k=top_k)
     hits = await rag.search(user, query)
+    answers = query.query != questions[-1].strip() or asked.holds(query.query, hits)  # one that leans says too little
     citations = []
     for quote, newer in proofs.newest_first(evidence.choose(query.query, hits)):
         citation = evidence.cite(quote, await source(rag, user, quote.hit))
-        citation.superseded_by = newer
+        citation.superseded_by, citation.related = newer, not answers
         citations.append(citation)
     return Found(hits, citations)
 

@@ -12,12 +12,14 @@ from functools import partial
 
 from services.gemma.engines import BUILTIN, LanguageEngine, Piece, Ruler, Sampling, Turn
 from services.gemma.engines.served import Rulers
+from services.gemma.pace import paced
 from services.gemma.queue import Queue
 from services.gemma.settings import Settings
 from shared import engines
 from shared.errors import ModelLost, ModelNotReady
 from shared.gpu.holder import Holder
 from shared.gpu.supervisor import ModelChild
+from shared.telemetry import here
 
 log = logging.getLogger(__name__)
 LOOK_AGAIN_S = 5.0
@@ -42,6 +44,8 @@ class ModelLoader:
         self._looked = -LOOK_AGAIN_S
         self._reason: str | None = None
         self._queue = Queue(settings.parallel, settings.queue_length)
+        here().ask("nemo_llm_waiting", lambda: self._queue.waiting)
+        here().ask("nemo_llm_writing", lambda: self._queue.writing)
 
     @property
     def ahead(self) -> int:
@@ -80,11 +84,13 @@ class ModelLoader:
             elif ahead:
                 told("waiting", f"answers to be written first: {ahead}")
 
-        async with self._queue.place(user, waits, unless=cancelled) as mine:
-            if mine and not cancelled():
-                async with aclosing(self._write(compose, sampling, cancelled, told)) as pieces:
-                    async for piece in pieces:
-                        yield piece
+        with paced() as pace:
+            async with self._queue.place(user, waits, unless=cancelled) as mine:
+                if mine and not cancelled():
+                    async with aclosing(self._write(compose, sampling, cancelled, told)) as pieces:
+                        async for piece in pieces:
+                            pace.heard(piece)
+                            yield piece
 
     async def _write(
         self, compose: Compose, sampling: Sampling, cancelled: Callable[[], bool], told: Told

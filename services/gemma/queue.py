@@ -4,11 +4,13 @@ another's one waiting."""
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from shared.errors import Busy
+from shared.telemetry import here
 
 LOOK_S = 0.25
 """Between two looks at whether the answer is still wanted."""
@@ -36,6 +38,14 @@ class Queue:
         self._tick = 0
 
     @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def writing(self) -> int:
+        return len(self._writing)
+
+    @property
     def ahead(self) -> int:
         """Answers that a new one would have to wait for; 0 where it could begin at once."""
         return len(self._waiting) + 1 if len(self._writing) >= self._places or self._waiting else 0
@@ -48,7 +58,7 @@ class Queue:
 
         `tell` hears how many answers have to end first, when it has to wait and whenever that changes.
         """
-        waiter = Waiter(user, tell)
+        waiter, began = Waiter(user, tell), time.perf_counter()
         if len(self._writing) < self._places and not self._waiting:
             self._give(waiter)
         elif len(self._waiting) >= self._most:
@@ -60,6 +70,7 @@ class Queue:
             while not waiter.turn.is_set() and not unless():
                 with suppress(TimeoutError):
                     await asyncio.wait_for(waiter.turn.wait(), LOOK_S)
+            here().took("nemo_llm_queue_seconds", time.perf_counter() - began)
             yield waiter.turn.is_set()
         finally:
             self._leave(waiter)

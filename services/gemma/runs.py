@@ -38,6 +38,11 @@ class Draft:
     usage: Usage = field(default_factory=Usage)
     timings: Timings = field(default_factory=Timings)
 
+    @property
+    def is_answered(self) -> bool:
+        """Something is quoted as an answer, not only as what is nearest."""
+        return any(not each.related for each in self.citations)
+
 
 @dataclass
 class Run:

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Sequence
 from contextlib import aclosing
 
-from services.gemma import evidence
 from services.gemma.checking import Checker
 from services.gemma.engines import Sampling
 from services.gemma.lookup import look_up
@@ -123,7 +122,7 @@ class Chat:
         if run.request.include_context:
             await self._quote(run, history)
         draft.notice = self.model.why_not()
-        if not draft.notice and not run.cancelled and (draft.citations or not run.request.include_context):
+        if not draft.notice and not run.cancelled and (draft.is_answered or not run.request.include_context):
             await self._add_words(run, history)
         if draft.notice:
             run.say("status", {"stage": "extractive", "notice": draft.notice})
@@ -156,7 +155,7 @@ class Chat:
         run.say("context", {"memories": [hit.metadata.memory_id for hit in draft.hits]})
         for citation in draft.citations:
             run.say("citation", citation.model_dump(mode="json"))
-        run.tell(evidence.answer(draft.citations, found.titles) if draft.citations else evidence.NOTHING)
+        run.tell(found.told)
 
     async def _add_words(self, run: Run, history: Sequence[Message]) -> None:
         """What the model says beside the quotations; where it fails, they stand alone and the notice says why."""

@@ -9,6 +9,7 @@ from contextlib import aclosing
 from services.gemma.engines import Open, Piece, Sampling
 from services.gemma.engines.openai_server import OpenAiServer
 from services.gemma.model import Compose, Told
+from services.gemma.pace import paced
 from services.gemma.settings import Settings
 from shared.errors import ModelNotReady
 
@@ -50,9 +51,11 @@ class Upstream:
             raise ModelNotReady(self._reason, retry_after_s=30)
         turns = await asyncio.to_thread(compose, self._server)
         private = not isinstance(turns, Open)
-        async with aclosing(self._server.write(turns, sampling, private=private)) as pieces:
-            while (piece := await _next(pieces, cancelled)) is not None:
-                yield piece
+        with paced() as pace:
+            async with aclosing(self._server.write(turns, sampling, private=private)) as pieces:
+                while (piece := await _next(pieces, cancelled)) is not None:
+                    pace.heard(piece)
+                    yield piece
 
 
 async def _next(pieces: AsyncGenerator[Piece, None], cancelled: Callable[[], bool]) -> Piece | None:

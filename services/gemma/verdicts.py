@@ -18,6 +18,7 @@ from typing import Literal
 from services.gemma import quantities
 from services.gemma.quantities import Value
 from services.gemma.wording import DENIALS, LIGHT, STOP, akin, opposed, stem
+from shared.words import ABBREVIATIONS
 
 Kind = Literal["supported", "contradicted", "unsupported"]
 COVERED = 0.8
@@ -34,7 +35,7 @@ _JOINS = "but|because|although|though|while|since|so that|when|if|after|before|u
 _SUBJECTS = "i|we|you|he|she|it|they|the|my|our|your|his|her|their|nobody|everybody|no|all"
 _CLAUSE = re.compile(rf"[,;:.!?…—–()]\s+|\s[-–—]\s|\s(?:{_JOINS}|and(?=\s+(?:{_SUBJECTS})\b))\s", re.IGNORECASE)
 _SENTENCE = re.compile(r"(?<=[.!?…])[\"”’')\]]*\s+(?=[\"“‘'(\[]*[A-Z0-9À-Þ])|\n+")
-_ABBREVIATION = re.compile(r"\b(?:Dr|Mr|Mrs|Ms|Prof|St|No|vs|e\.g|i\.e|[ap]\.m|[A-Z])\.$")
+_ABBREVIATION = re.compile(rf"\b(?:{'|'.join(ABBREVIATIONS)}|No|[ap]\.m|[A-Z])\.$")
 _SPEAKS = re.compile(r"\b(?:i|we)\b", re.IGNORECASE)
 _OWNS = re.compile(r"\b(?:my|our|mine|ours)\b", re.IGNORECASE)
 _REPORTS = re.compile(

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-_STOPS = """
-    a about according after again ago all also am an and any anybody anyone anything are as asked at be because
-    been before being both but by can cannot could did do does doing don each every everybody everyone
-    everything explained for from had has have having he her here hers him his how i if in into is it its just
-    let like may me mentioned might more must my neither never no nobody none nor not nothing now of off on once
-    only or our out over own per please really said same say says she should since so some somebody someone
-    something stated still such tell than that the their them themselves then there these they this those
-    through to told too until us very was we were what when where which while who whom whose why will with
-    without would yes you your
+from shared.words import GRAMMAR
+
+_OF_STATEMENTS = """
+    according after again ago all also am any anybody anyone anything asked because been before being both can
+    cannot could doing don each every everybody everyone everything explained having here hers him into just let
+    like may mentioned might more must neither never no nobody none nor not nothing now off once only out over
+    own per please really said same says should since some somebody someone something stated still such tell
+    than themselves then these those through told too until us very while whom whose why without yes
 """
-STOP = frozenset(_STOPS.split())
+STOP = GRAMMAR | set(_OF_STATEMENTS.split())
 """Words without a meaning of their own, and those that only report ("she said")."""
 _DENYING = """
     not no never nobody nothing none neither nor without cannot hardly
@@ -66,14 +65,14 @@ def _groups(table: str) -> Iterator[list[str]]:
     return (group.split() for group in table.split(","))
 
 
-_IRREGULAR = {form: forms[0] for forms in _groups(_FORMS) for form in forms[1:]}
+IRREGULAR = {form: forms[0] for forms in _groups(_FORMS) for form in forms[1:]}
 _SAME: dict[str, str] = {}
 
 
 def stem(word: str) -> str:
     """Roughly: "delivered" and "deliveries" meet; irregular forms by a table."""
     low = word.lower().replace("’", "'").removesuffix("'s").removesuffix("n't")
-    low = _IRREGULAR.get(low, low)
+    low = IRREGULAR.get(low, low)
     for ending in _ENDINGS:
         if low.endswith(ending) and len(low) - len(ending) >= 3:
             low = low[: -len(ending)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -16,25 +17,54 @@ from services.gpu_coordinator.ledger import Limits
 from services.gpu_coordinator.repository import PostgresTaskStore, TaskStore
 from services.gpu_coordinator.service import Doorbell, Queue, forget_old, hear_replies, listen
 from services.gpu_coordinator.settings import Settings
+from shared.figures import TASK_CLASSES
 from shared.lifecycle import background
 from shared.schemas.ids import new_id
 from shared.service import create_service
 from shared.storage import postgres
 from shared.storage.redis import RedisStore, Store
+from shared.telemetry import Metrics
 
 NAME = "gpu-coordinator"
+HOLDS = ("waking", "resident", "draining", "parking", "fencing", "quarantined")
+"""States in which a model's memory is, or may be, taken."""
 
 
 def limits_of(settings: Settings) -> Limits:
     return Limits(
         lease_s=settings.holder_lease_s,
         park_s=settings.park_s,
+        wake_s=settings.wake_s,
         verify_s=settings.verify_s,
         linger_s=settings.linger_s,
         starve_s=settings.starve_s,
         quantum_s=settings.quantum_s,
         rate=settings.swaps_per_minute,
     )
+
+
+async def figures_of_queue(store: TaskStore, to: Metrics) -> None:
+    counts, oldest = await store.counts(), await store.oldest()
+    for task_class in TASK_CLASSES:
+        to.set("nemo_queue_waiting_tasks", counts.get(task_class, 0), task_class=task_class)
+        to.set("nemo_queue_oldest_seconds", oldest.get(task_class, 0), task_class=task_class)
+    to.set("nemo_queue_running_tasks", counts.get("running", 0))
+
+
+async def figures_of_devices(holders: PostgresHolders, to: Metrics) -> None:
+    rows = [row for row, _ in await holders.holders()]
+    for device in await holders.devices():
+        name = device.device_id
+        to.set("nemo_gpu_memory_bytes", device.memory_total_bytes, device=name)
+        to.set("nemo_gpu_memory_free_bytes", device.memory_free_bytes, device=name)
+        reserved = sum(row.reserved for row in rows if row.device_id == name)
+        to.set("nemo_gpu_memory_reserved_bytes", reserved, device=name)
+        to.set("nemo_gpu_alarm", device.alarm is not None, device=name)
+    for row in rows:
+        to.set("nemo_gpu_holder_resident", row.observed in HOLDS, holder=row.holder_id)
+        to.set("nemo_gpu_holder_failures", row.failures, holder=row.holder_id)
+        for what in ("wake", "park"):
+            to.expect_all("nemo_gpu_swaps_total", holder=row.holder_id, what=what)
 
 
 def create_app(
@@ -67,6 +97,9 @@ def create_app(
         app.state.devices = [probe.device for probe in probes]
         limits = limits_of(settings)
         app.state.limits = limits
+        app.state.homeless = {}
+        app.state.metrics.watch("queue", partial(figures_of_queue, app.state.queue.store))
+        app.state.metrics.watch("devices", partial(figures_of_devices, holders))
         arbiters = [Arbiter(holders, probe, store, bell, limits, who, app.state.metrics) for probe in probes]
         app.state.checks |= {"postgres": lambda: postgres.answers(pool), "redis": store.ping}
         replies = hear_replies(store, bell, holders)

@@ -136,8 +136,7 @@ class Arbiter:
             extra={"holder": row.holder_id, "device_id": self.device_id, "epoch": row.epoch, "state": row.observed,
                    "turn": row.turn, "why": change.why},
         )  # fmt: skip
-        self._metrics.count("nemo_gpu_changes_total", "Commands and findings of the coordinator.",
-                            holder=row.holder_id, what=change.command or row.observed)  # fmt: skip
+        self._metrics.count("nemo_gpu_changes_total", holder=row.holder_id, what=change.command or row.observed)
 
     async def _tell(self, change: Change, row: HolderRow) -> None:
         """A ring at the holder's door, and the mirror for observers. Losing either costs latency only."""
@@ -170,11 +169,10 @@ class Arbiter:
     def _show(self, swap: Swap) -> None:
         for step in ("received", "done", "free"):
             if (took_ms := getattr(swap, f"{step}_ms")) is not None:
-                self._metrics.took("nemo_gpu_step_seconds", "From a command to its steps.", took_ms / 1000,
-                                   what=swap.what, step=step)  # fmt: skip
+                self._metrics.took("nemo_gpu_step_seconds", took_ms / 1000, what=swap.what, step=step)
         if swap.what in ("wake", "park"):
-            self._metrics.count("nemo_gpu_swaps_total", "Changes of residence.", holder=swap.holder_id, what=swap.what)
-            self._metrics.count("nemo_gpu_swapped_bytes_total", "Bytes woken and parked.", swap.bytes, what=swap.what)
+            self._metrics.count("nemo_gpu_swaps_total", holder=swap.holder_id, what=swap.what)
+            self._metrics.count("nemo_gpu_swapped_bytes_total", swap.bytes, what=swap.what)
 
     async def _read(self) -> None:
         """Keeps a fresh reading of the device, and rings when it changed while somebody waits for that."""

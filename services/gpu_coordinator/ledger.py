@@ -221,7 +221,7 @@ def _waking(row: HolderRow, said: Said, now: float) -> HolderRow:
         took_ms = (now - row.commanded) * 1000 if row.observed == "waking" else row.wake_ms
         return replace(
             row, observed="resident", done_epoch=row.epoch, deadline=None, wake_ms=_slow(row.wake_ms, took_ms),
-            failures=0, why=None,
+            failures=0, why=None, quantum_until=_quantum(row, now),
         )  # fmt: skip
     if said.phase == "parked" and said.error and row.observed in ("waking", "resident"):
         wider = int(row.bytes_resident * WIDER) if said.error == "out_of_memory" else row.bytes_resident
@@ -230,6 +230,13 @@ def _waking(row: HolderRow, said: Said, now: float) -> HolderRow:
             bytes_resident=wider, failures=row.failures + 1, why=said.error,
         )  # fmt: skip
     return row
+
+
+def _quantum(row: HolderRow, now: float) -> float | None:
+    """A quantum that began with the waking had the time for that on top; what it did not take is given back."""
+    if row.quantum_until is None or row.deadline is None or row.observed != "waking":
+        return row.quantum_until
+    return now + max(0.0, row.quantum_until - row.deadline)
 
 
 def _slow(before: float | None, now: float | None) -> float | None:

@@ -259,7 +259,7 @@ def _may_evict(view: View, demand: Demand, row: HolderRow, its: Demand | None, l
     lingers = row.interactive_at is not None and view.now - row.interactive_at < limits.linger_s
     if demand.rank == 0:
         return its is None or its.rank > 0
-    if _in_quantum(view, row):
+    if _in_quantum(view, row) and its is not None:  # one that found no work to do protects nobody
         return False
     if its is None:
         return demand.task_class == "interactive" or not lingers

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
@@ -24,6 +25,8 @@ from shared.schemas.wire import Page, page_of
 
 PING_S = 15.0
 SWAPS = 20
+HOMELESS_S = 60.0
+"""How long a holder without a device is spoken of; it asks every few seconds."""
 
 
 async def the_queue(request: Request) -> Queue:
@@ -136,9 +139,14 @@ async def register(holder_id: HolderId, request: RegisterHolder, caller: FromSer
     """A supervisor that starts anew. 404 where there is no such device here."""
     require_own(caller, holder_id)
     state = http.app.state
+    device_id = _device_for(request, state.devices)
+    if device_id is None:
+        state.homeless[holder_id] = (request.device_kind, time.monotonic())
+        raise NotFound(_homeless(holder_id, request.device_kind))
+    state.homeless.pop(holder_id, None)
     wanted = HolderRow(
         holder_id,
-        _device_for(request, state.devices),
+        device_id,
         bytes_resident=request.bytes_resident,
         bytes_parked=request.bytes_parked,
         kinds=tuple(request.kinds),
@@ -171,13 +179,23 @@ def require_own(caller: Caller, holder_id: str) -> None:
         raise Forbidden("A service can hold its own models only.")
 
 
-def _device_for(request: RegisterHolder, devices: Sequence[Device]) -> str:
+def _device_for(request: RegisterHolder, devices: Sequence[Device]) -> str | None:
     if request.device_id is not None:
         return request.device_id
-    for device in devices:
-        if device.kind == request.device_kind:
-            return device.device_id
-    raise NotFound(f"This coordinator looks after no {request.device_kind} device.")
+    return next((device.device_id for device in devices if device.kind == request.device_kind), None)
+
+
+def _homeless(holder_id: str, kind: str) -> str:
+    return (
+        f"{holder_id} was set to use a {kind} device and there is none here, so its work waits; set it to cpu, or ask"
+        " `nemo doctor` what is missing"
+    )
+
+
+def _alarm(homeless: Mapping[str, tuple[str, float]]) -> str | None:
+    """Of holders that asked of late and found no device."""
+    of_late = time.monotonic() - HOMELESS_S
+    return next((_homeless(name, kind) for name, (kind, at) in sorted(homeless.items()) if at > of_late), None)
 
 
 def holder_of(row: HolderRow, now: float, lease_s: float) -> Holder:
@@ -192,8 +210,9 @@ async def gpu_status(queue: TheQueue, caller: FromService, http: Request) -> Gpu
     waiting = {name: counts.get(name, 0) for name in ("interactive", "background")}
     held = await state.holders.holders()
     devices = await state.holders.devices()
-    known = {each.device_id for each in devices}
+    known, alarm = {each.device_id for each in devices}, _alarm(state.homeless)
     for device in devices:
+        device.alarm = device.alarm or alarm
         device.reserved_bytes = sum(row.reserved for row, _ in held if row.device_id == device.device_id)
     return GpuStatus(
         devices=devices,

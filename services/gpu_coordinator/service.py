@@ -18,7 +18,7 @@ from shared.errors import NotFound, StorageFailed
 from shared.schemas.coordinator import ClaimTask, FinishTask, Job, Progress, ReportTask, SubmitTask, Task
 from shared.storage.postgres import Pool, in_our_words
 from shared.storage.redis import Store
-from shared.telemetry import Metrics
+from shared.telemetry import Metrics, here
 
 log = logging.getLogger(__name__)
 POLL_S = 1.0
@@ -194,8 +194,7 @@ class Queue:
     def _waited(self, task: Task) -> None:
         if self._metrics is not None and task.attempt == 1:
             waited_s = (datetime.now(UTC) - task.created_at).total_seconds()
-            what = "From the submission of a task to its first start."
-            self._metrics.took("nemo_queue_seconds", what, max(0.0, waited_s), task_class=task.task_class)
+            self._metrics.took("nemo_queue_seconds", max(0.0, waited_s), task_class=task.task_class)
 
     async def _handed(self, task: Task, gone: Gone) -> Task | None:
         """A worker that left while its claim was committed must not keep the task until the lease is over."""
@@ -208,7 +207,9 @@ class Queue:
         return await self._told(await self.store.report(task_id, report))
 
     async def finish(self, task_id: str, finish: FinishTask) -> Task:
-        return await self._told(await self.store.finish(task_id, finish))
+        task = await self._told(await self.store.finish(task_id, finish))
+        here().count("nemo_queue_ended_total", outcome=finish.outcome)
+        return task
 
     async def cancel(self, task_id: str, owner: str | None) -> Task:
         return await self._told(await self.store.cancel(task_id, owner))
@@ -222,6 +223,7 @@ class Queue:
             try:
                 for task in await self.store.recover():
                     log.warning("took a task back from a silent worker", extra={"task_id": task.task_id})
+                    here().count("nemo_queue_ended_total", outcome="worker_lost")
                     await self._told(task)
             except Exception as error:  # tasks of dead workers would wait for ever if this ended
                 log.warning("could not look for expired leases", extra={"kind": type(error).__name__})

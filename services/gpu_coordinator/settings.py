@@ -29,6 +29,9 @@ class Settings(ServiceSettings):
     """Seconds without a word after which a model's holder counts as lost; it lets go of the memory before."""
     park_s: float = 10.0
     """Seconds that a model has for leaving the memory; then its process is killed."""
+    wake_s: float = 60.0
+    """Seconds that a model has at least for coming into the memory; then its process is killed and it begins again.
+    Five times what it took of late where that is more."""
     linger_s: float = 3.0
     """Quiet time after the last chat before background work goes on, in seconds."""
     starve_s: float = 300.0

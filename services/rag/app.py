@@ -18,6 +18,7 @@ from services.rag.ownership import Ownership
 from services.rag.reading import READ, Reading
 from services.rag.retention import Keeper
 from services.rag.routes import (
+    changes,
     conversations,
     documents,
     edits,
@@ -31,6 +32,7 @@ from services.rag.routes import (
 )
 from services.rag.service import REBUILD, Library
 from services.rag.settings import Settings
+from services.rag.tombstones import Tombstones
 from services.rag.vaults import THREADS, Vaults
 from shared import engines, vault_door
 from shared.clients.gpu_coordinator import CoordinatorClient
@@ -73,10 +75,17 @@ def create_app(
             app.state.coordinator = client = coordinator or CoordinatorClient(settings, app.state.identity)
             app.state.deliveries = made = Deliveries(library, Outbox(settings.data_dir / "vaults", ring))
             stack.push_async_callback(made.stop)
-            app.state.vault_door = VaultDoor(NAME, ring, opened=made.take_in, closed=vaults.lock, waiting=made.waiting)
-            await stack.enter_async_context(background(made.take_in_left()))
             blobs = FileBlobs(settings.data_dir / "documents")
-            app.state.reading = Reading(library, blobs, ring, client, settings)
+            app.state.reading = reading = Reading(library, blobs, ring, client, settings)
+            tombstones = Tombstones(library, reading)
+            await tombstones.apply_all()
+
+            async def opened(user_id: str) -> None:
+                await tombstones.apply(user_id)
+                await made.take_in(user_id)
+
+            app.state.vault_door = VaultDoor(NAME, ring, opened=opened, closed=vaults.lock, waiting=made.waiting)
+            await stack.enter_async_context(background(made.take_in_left()))
             speech = await stack.enter_async_context(TranscriptionClient(settings, app.state.identity))
             shutil.rmtree(settings.data_dir / "imports", ignore_errors=True)  # of imports that were killed
             incoming = FileBlobs(settings.data_dir / "imports")
@@ -97,6 +106,7 @@ def create_app(
         similarities.router,
         summaries.router,
         embeddings.router,
+        changes.router,
         vault_door.router,
     ]
     return create_service(NAME, settings, routers=routers, lifespan=lifespan)

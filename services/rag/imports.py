@@ -35,7 +35,10 @@ _ID = "[0-9A-HJKMNP-TV-Z]{26}"
 _NAMES = re.compile(
     "|".join(
         (
-            *(f"{part.name}/[a-z]{{3}}_{_ID}\\.json" if part.own_files else f"{part.name}\\.jsonl" for part in PARTS),
+            *(
+                f"{part.name}/[a-z]{{3}}_{_ID}(?:\\.\\d{{1,9}})?\\.json" if part.own_files else f"{part.name}\\.jsonl"
+                for part in PARTS
+            ),
             f"documents/doc_{_ID}",
             f"audio/rec_{_ID}",
         )

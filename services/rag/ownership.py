@@ -8,20 +8,20 @@ from contextlib import suppress
 from functools import partial
 from typing import IO
 
-from services.rag import documents
+from services.rag import documents, repository
 from services.rag.export import Export, Original
 from services.rag.imports import Archive, Bounded, SealedFile, batches, merge, sum_of
-from services.rag.parts import PARTS, Part
+from services.rag.parts import PARTS, Outcome, Part
 from services.rag.service import REBUILD, Library
 from services.rag.settings import Settings
 from shared.auth.principal import Principal
 from shared.clients.gpu_coordinator import CoordinatorClient
 from shared.clients.transcription import TranscriptionClient
-from shared.errors import NotFound
+from shared.errors import AlreadyExists, Conflict, NotFound, StorageFailed, TooLarge
 from shared.multipart import MultipartBody
 from shared.schemas.coordinator import SubmitTask
 from shared.schemas.ids import new_id
-from shared.schemas.ownership import Imported, ImportResult
+from shared.schemas.ownership import Imported, ImportResult, Member
 from shared.storage.blobs import Blobs
 from shared.storage.keyring import Keyring
 
@@ -72,7 +72,7 @@ class Ownership:
     async def _merged(self, user: Principal, archive: Archive, key: bytes) -> ImportResult:
         parts = {part.name: await self._part(user.user_id, archive, part) for part in PARTS}
         files = await self._files(user.user_id, archive, key)
-        result = ImportResult(parts=parts, files=files, audio_skipped=len(archive.files("audio")))
+        result = ImportResult(parts=parts, files=files, audio=await self._sounds(user, archive))
         if parts["memories"].imported:
             submitted = SubmitTask(kind=REBUILD, payload={"user_id": user.user_id}, owner=user.user_id)
             result.job_id = (await self._coordinator.submit(submitted)).task_id
@@ -100,6 +100,40 @@ class Ownership:
                 await self._blobs.write(user_id, document_id, key, chunks, max_bytes=self._settings.max_import_bytes)
             found.imported += 1
         return found
+
+    async def _sounds(self, user: Principal, archive: Archive) -> Imported:
+        """To the service that keeps them, each with its transcript, which is in the vault by now."""
+        found, members = Imported(), {each.name: each for each in archive.manifest.members}
+        for recording_id, name in archive.files("audio").items():
+            outcome = await self._sound(user, archive, recording_id, members[name])
+            setattr(found, outcome, getattr(found, outcome) + 1)
+        return found
+
+    async def _sound(self, user: Principal, archive: Archive, recording_id: str, member: Member) -> Outcome:
+        """Raises StorageFailed where other bytes arrived than the archive has."""
+        if member.size_bytes == 0:
+            return "orphaned"
+        try:
+            with archive.open(member.name) as file:
+                stored = await self._transcription.put_sound(user, recording_id, _pieces(file))
+        except AlreadyExists:
+            return "present"
+        except (Conflict, TooLarge):
+            return "different"
+        except NotFound:
+            return "orphaned"
+        if stored.sha256 != member.sha256:
+            await self._transcription.drop_sound(user, recording_id)
+            raise StorageFailed("The sound of a recording was damaged on its way; import the archive again.")
+        return "imported"
+
+    async def clear(self, user: Principal) -> None:
+        """All that this user's vault has, sound and voiceprints first: whoever fails there deletes nothing here."""
+        await self._library.run(user.user_id, lambda vault: None)
+        await self._transcription.clear(user)
+        await self._library.run(user.user_id, repository.clear)
+        await self._blobs.delete_owner(user.user_id)
+        await self._library.deletions.record(user.user_id, "vault", "all")
 
     async def _belongs(self, user_id: str, archive: Archive, document_id: str, name: str) -> bool:
         """Whether this is the file of a document that is here."""

@@ -6,10 +6,13 @@ what it should be; `write` adds one inside a transaction and says what became of
 
 from __future__ import annotations
 
+import hashlib
 import json
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from datetime import datetime
+from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
 from pydantic import Field, TypeAdapter
@@ -18,6 +21,7 @@ from services.rag import conversations, documents, lessons, transcripts
 from services.rag.repository import Chunk, insert_memory, memory_of, moment
 from services.rag.vaults import Vault
 from shared.schemas.documents import Document
+from shared.schemas.edits import RevisionKind
 from shared.schemas.facts import FactKind, FactState
 from shared.schemas.ids import ConversationId, DocumentId, MemoryId, RecordingId
 from shared.schemas.rag import Conversation, Memory, Message
@@ -35,6 +39,19 @@ class TranscriptRecord(Wire):
     edited: bool = False
     revised: bool = False
     remembered: bool = True
+
+
+class RevisionRecord(Wire):
+    """A change of a transcript, and the state that the next one ended; None for the present state."""
+
+    transcript_id: RecordingId
+    revision: Annotated[int, Field(ge=1, lt=1_000_000_000)]
+    at: datetime
+    kind: RevisionKind
+    segment_id: str | None = None
+    transcript: Transcript | None = None
+    of: str
+    """The history that it belongs to: SHA-256 over number and text of the present state."""
 
 
 class ChunkRecord(Wire):
@@ -164,6 +181,67 @@ def _write_transcript(vault: Vault, record: TranscriptRecord) -> Outcome:
         return _same(transcripts.get(vault, made.transcript_id), made)
     transcripts.store(vault, made, edited=record.edited, revised=record.revised, remembered=record.remembered)
     return "imported"
+
+
+# -- what transcripts were before
+
+
+def _read_revisions(vault: Vault, *, after: str, limit: int) -> Batch:
+    name, _, number = after.partition(".")
+    with in_our_words():
+        rows = vault.db.execute(_REVISIONS, (name, int(number or 0), limit)).fetchall()
+    found = [(f"{row['transcript_id']}.{row['revision']}", _revision_record(row)) for row in rows]
+    return found, found[-1][0] if found else None
+
+
+_REVISIONS = """
+SELECT revised.*, now.revision AS now_revision, now.text AS now_text
+FROM transcript_revision AS revised JOIN transcript AS now USING (transcript_id)
+WHERE (transcript_id, revised.revision) > (?, ?) ORDER BY transcript_id, revised.revision LIMIT ?
+"""
+
+
+def _revision_record(row: Any) -> dict[str, Any]:
+    values = {name: row[name] for name in ("transcript_id", "revision", "at", "kind", "segment_id")}
+    document = row["document"]
+    values["transcript"] = json.loads(zlib.decompress(document)) if document is not None else None
+    return values | {"of": _history_of(row["now_revision"], row["now_text"])}
+
+
+def _history_of(revision: int, text: str) -> str:
+    return hashlib.sha256(f"{revision} {text}".encode()).hexdigest()
+
+
+def _check_revision(record: Any) -> tuple[str, RevisionRecord]:
+    found = RevisionRecord.model_validate(record)
+    then = found.transcript
+    if then is not None and (then.transcript_id, then.revision) != (found.transcript_id, found.revision):
+        raise ValueError("a state of something else")
+    return f"{found.transcript_id}.{found.revision}", found
+
+
+def _write_revision(vault: Vault, record: RevisionRecord) -> Outcome:
+    """Only into the history that it was taken from."""
+    name = record.transcript_id
+    now = vault.db.execute("SELECT revision, text FROM transcript WHERE transcript_id = ?", (name,)).fetchone()
+    if now is None:
+        return "orphaned"
+    if record.of != _history_of(now["revision"], now["text"]) or record.revision > now["revision"]:
+        return "different"
+    values = (name, record.revision, moment(record.at), record.kind, record.segment_id)
+    known = vault.db.execute(_REVISION, values[:2]).fetchone()
+    if known is not None:
+        return _same(tuple(known), values)
+    then = record.transcript.model_dump_json().encode() if record.transcript is not None else None
+    document = zlib.compress(then) if then is not None else None
+    vault.db.execute("INSERT INTO transcript_revision VALUES (?, ?, ?, ?, ?, ?)", (*values, document))
+    return "imported"
+
+
+_REVISION = """
+SELECT transcript_id, revision, at, kind, segment_id FROM transcript_revision
+WHERE transcript_id = ? AND revision = ?
+"""
 
 
 # -- documents
@@ -338,6 +416,7 @@ _MEMORY, _CONVERSATION = TypeAdapter(MemoryId), TypeAdapter(ConversationId)
 
 PARTS = (  # what others belong to comes first
     Part("transcripts", _read_transcripts, _check_transcript, _write_transcript, own_files=True),
+    Part("revisions", _read_revisions, _check_revision, _write_revision, own_files=True),
     Part("documents", _read_documents, _check_document, _write_document),
     Part("memories", _read_memories, _check_memory, _write_memory),
     Part("refused", _read_refused, _check_refused, _write_refused),

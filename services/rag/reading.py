@@ -124,6 +124,9 @@ class Reading:
             return found
         if job.state not in OVER:
             return found
+        found = await self._library.run(user.user_id, partial(documents.get, document_id=document_id))
+        if found.status != "processing":  # it ended, and said how, while we asked
+            return found
         why = job.error or f"Its reading was {job.state}."
         return await self._fail(user.user_id, found, "reading_failed", why)
 
@@ -143,6 +146,7 @@ class Reading:
         await self._library.run(user.user_id, partial(documents.get, document_id=document_id))
         await self._blobs.delete(user.user_id, document_id)
         await self._library.run(user.user_id, partial(documents.delete, document_id=document_id))
+        await self._library.deletions.record(user.user_id, "document", document_id)
 
     async def delete_files(self, user_id: str) -> None:
         """All files of a user."""

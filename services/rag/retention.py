@@ -35,6 +35,8 @@ OLDER = {
     "conversations": "SELECT conversation_id AS id FROM conversation WHERE updated_at < ? ORDER BY 1",
 }
 """What is older than a moment; a later kind of thing joins by one line, and one in `Keeper`."""
+KINDS = (*OLDER, "audio")
+"""In this order: what a transcript takes with it is gone when its sound is looked for."""
 
 
 def get(vault: Vault) -> Retention:
@@ -75,6 +77,7 @@ class Keeper:
             "transcripts": self._delete_recording,
             "documents": self._delete_document,
             "conversations": self._delete_conversation,
+            "audio": self._delete_sound,
         }
 
     async def _delete_recording(self, user_id: str, key: str) -> None:
@@ -83,12 +86,17 @@ class Keeper:
             await self._transcription.delete(Principal(user_id), key)
         except NotFound:
             await self._library.forget_transcript(user_id, key)
+            await self._library.deletions.record(user_id, "transcript", key)
+
+    async def _delete_sound(self, user_id: str, key: str) -> None:
+        await self._transcription.drop_sound(Principal(user_id), key)
 
     async def _delete_document(self, user_id: str, key: str) -> None:
         await self._reading.delete(Principal(user_id), key)
 
     async def _delete_conversation(self, user_id: str, key: str) -> None:
         await self._library.run(user_id, partial(conversations.delete, conversation_id=key, expected=None))
+        await self._library.deletions.record(user_id, "conversation", key)
 
     async def apply(self, user_id: str, now: datetime | None = None) -> RetentionRun | None:
         """One pass over one user; None where no rule holds. What cannot be deleted remains, and the run says so."""
@@ -97,22 +105,37 @@ class Keeper:
         if not limits:
             return None
         removed = {kind: await self._sweep(user_id, kind, before) for kind, before in limits.items()}
-        left = {
-            kind: len(await self._library.run(user_id, partial(older, kind=kind, before=before)))
-            for kind, before in limits.items()
-        }
-        run = RetentionRun(at=datetime.now(UTC), removed=removed, remaining=left, verified=not any(left.values()))
+        found = {kind: await self._older(user_id, kind, before) for kind, before in limits.items()}
+        left = {kind: len(ids) for kind, ids in found.items() if ids is not None}
+        unknown = [kind for kind, ids in found.items() if ids is None]
+        run = RetentionRun(
+            at=datetime.now(UTC),
+            removed=removed,
+            remaining=left,
+            unknown=unknown,
+            verified=not any(left.values()) and not unknown,
+        )
         await self._library.run(user_id, partial(_store_run, run=run))
         log.info("retention was applied", extra={"user_id": user_id, "removed": removed, "remaining": left})
         return run
 
+    async def _older(self, user_id: str, kind: str, before: datetime) -> list[str] | None:
+        """Ids; None where nobody can say."""
+        if kind != "audio":
+            return await self._library.run(user_id, partial(older, kind=kind, before=before))
+        try:
+            return await self._transcription.sounds(Principal(user_id), before)
+        except ProductError as error:
+            log.warning("recordings past their time could not be looked for", extra={"code": error.code})
+            return None
+
     def _limits(self, rules: RetentionRules, now: datetime) -> dict[str, datetime]:
-        days = {kind: getattr(rules, f"{kind}_days") for kind in OLDER}
+        days = {kind: getattr(rules, f"{kind}_days") for kind in KINDS}
         return {kind: now - timedelta(days=each) for kind, each in days.items() if each is not None}
 
     async def _sweep(self, user_id: str, kind: str, before: datetime) -> int:
         count = 0
-        for key in await self._library.run(user_id, partial(older, kind=kind, before=before)):
+        for key in await self._older(user_id, kind, before) or ():
             try:
                 await self._delete[kind](user_id, key)
                 count += 1

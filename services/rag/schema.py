@@ -178,4 +178,69 @@ CREATE TABLE index_piece (
 CREATE INDEX memory_place ON memory (transcript_id, start_s, segment_id);
 DROP INDEX memory_transcript;
 """,
+    """
+CREATE TABLE change (
+    seq     INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind    TEXT NOT NULL,
+    id      TEXT NOT NULL,
+    deleted INTEGER NOT NULL,
+    UNIQUE (kind, id)
+);
+CREATE TRIGGER memory_added AFTER INSERT ON memory
+    WHEN new.memory_type <> 'transcript' OR new.transcript_id IS NULL BEGIN
+    DELETE FROM change WHERE kind = 'memory' AND id = new.memory_id;
+    INSERT INTO change (kind, id, deleted) VALUES ('memory', new.memory_id, 0);
+END;
+CREATE TRIGGER memory_is_a_passage AFTER INSERT ON document_passage BEGIN
+    DELETE FROM change WHERE kind = 'memory' AND id = new.memory_id;
+END;
+CREATE TRIGGER memory_changed AFTER UPDATE ON memory
+    WHEN EXISTS (SELECT 1 FROM change WHERE kind = 'memory' AND id = new.memory_id) BEGIN
+    DELETE FROM change WHERE kind = 'memory' AND id = new.memory_id;
+    INSERT INTO change (kind, id, deleted) VALUES ('memory', new.memory_id, 0);
+END;
+CREATE TRIGGER memory_gone AFTER DELETE ON memory
+    WHEN EXISTS (SELECT 1 FROM change WHERE kind = 'memory' AND id = old.memory_id) BEGIN
+    DELETE FROM change WHERE kind = 'memory' AND id = old.memory_id;
+    INSERT INTO change (kind, id, deleted) VALUES ('memory', old.memory_id, 1);
+END;
+CREATE TRIGGER fact_added AFTER INSERT ON fact BEGIN
+    DELETE FROM change WHERE kind = 'memory' AND id = new.memory_id;
+    INSERT INTO change (kind, id, deleted) VALUES ('memory', new.memory_id, 0);
+END;
+CREATE TRIGGER fact_changed AFTER UPDATE OF state ON fact BEGIN
+    DELETE FROM change WHERE kind = 'memory' AND id = new.memory_id;
+    INSERT INTO change (kind, id, deleted) VALUES ('memory', new.memory_id, 0);
+END;
+CREATE TRIGGER transcript_added AFTER INSERT ON transcript BEGIN
+    DELETE FROM change WHERE kind = 'recording' AND id = new.transcript_id;
+    INSERT INTO change (kind, id, deleted) VALUES ('recording', new.transcript_id, 0);
+END;
+CREATE TRIGGER transcript_changed AFTER UPDATE ON transcript BEGIN
+    DELETE FROM change WHERE kind = 'recording' AND id = new.transcript_id;
+    INSERT INTO change (kind, id, deleted) VALUES ('recording', new.transcript_id, 0);
+END;
+CREATE TRIGGER transcript_gone AFTER DELETE ON transcript BEGIN
+    DELETE FROM change WHERE kind = 'recording' AND id = old.transcript_id;
+    INSERT INTO change (kind, id, deleted) VALUES ('recording', old.transcript_id, 1);
+END;
+CREATE TRIGGER conversation_added AFTER INSERT ON conversation BEGIN
+    DELETE FROM change WHERE kind = 'conversation' AND id = new.conversation_id;
+    INSERT INTO change (kind, id, deleted) VALUES ('conversation', new.conversation_id, 0);
+END;
+CREATE TRIGGER conversation_changed AFTER UPDATE ON conversation BEGIN
+    DELETE FROM change WHERE kind = 'conversation' AND id = new.conversation_id;
+    INSERT INTO change (kind, id, deleted) VALUES ('conversation', new.conversation_id, 0);
+END;
+CREATE TRIGGER conversation_gone AFTER DELETE ON conversation BEGIN
+    DELETE FROM change WHERE kind = 'conversation' AND id = old.conversation_id;
+    INSERT INTO change (kind, id, deleted) VALUES ('conversation', old.conversation_id, 1);
+END;
+INSERT INTO change (kind, id, deleted) SELECT 'recording', transcript_id, 0 FROM transcript ORDER BY transcript_id;
+INSERT INTO change (kind, id, deleted) SELECT 'memory', memory_id, 0 FROM memory
+    WHERE (memory_type <> 'transcript' OR transcript_id IS NULL)
+    AND memory_id NOT IN (SELECT memory_id FROM document_passage) ORDER BY memory_id;
+INSERT INTO change (kind, id, deleted) SELECT 'conversation', conversation_id, 0 FROM conversation
+    ORDER BY conversation_id;
+""",
 )

@@ -9,15 +9,16 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from services.rag.engines import Vectors
 from services.rag.fusion import WEIGHTS, Candidate, Weights, own_scores, ranked
 from services.rag.repository import moment
 from services.rag.vaults import Vault
-from shared.schemas.rag import HitMetadata, SearchHit, SearchRequest
+from shared.schemas.rag import SearchHit, SearchRequest
 from shared.storage.sqlcipher import in_our_words
+from shared.words import GRAMMAR
 
 CANDIDATES = 4
 """Candidates fetched from each side for every hit wanted; several chunks may be of one memory."""
@@ -25,16 +26,17 @@ WORDED = 200
 """Passages whose score by words is known; of them the best are candidates, the others may be their neighbours."""
 COMMON_SHARE = 0.1
 """A word that more than this share of the chunks holds says little about any of them."""
+COMMON_MOST = 3_000
+"""And so does one that more than this many hold, in a vault of any size: counting them is 0.3 us each."""
+RANKED = 4_000
+"""Passages ranked by words: some 3 us each, which is most of a hybrid search. The rarest words come first."""
 LEAST_WEIGHT = 0.1
 """Of a word that stands in half of the passages or more."""
 _WORD = re.compile(r"\w+")
-_STOP = frozenset(
-    """
-    a an and are as at be but by did do does for from had has have he her his how i if in is it its me my of on
-    or our she so that the their them then there they this to was we were what when where which who why will
-    with would you your about tell said say says
-    """.split()  # noqa: SIM905 - one word a line would be fifty lines
-)
+_OF_QUESTIONS = """
+    said says tell then why
+"""
+_STOP = GRAMMAR | set(_OF_QUESTIONS.split())
 
 
 def search(vault: Vault, request: SearchRequest, vector: Vectors | None, weights: Weights = WEIGHTS) -> list[SearchHit]:
@@ -112,13 +114,22 @@ def _telling_words(vault: Vault, query: str, *, everything: bool) -> dict[str, f
     if everything:
         return dict.fromkeys(words, 1.0)
     total = len(vault.index)
-    most = int(max(3, COMMON_SHARE * total))
+    most = min(COMMON_MOST, int(max(3, COMMON_SHARE * total)))
     counts = {word: _frequency(vault, word, most + 1) for word in words}
     return {
         word: max(LEAST_WEIGHT, math.log((max(total, count) - count + 0.5) / (count + 0.5)))
-        for word, count in counts.items()
-        if count <= most
+        for word, count in _rarest({word: count for word, count in counts.items() if count <= most}).items()
     }
+
+
+def _rarest(counts: Mapping[str, int]) -> dict[str, int]:
+    """As many words as stand in RANKED passages together, the rarest first and at least one."""
+    found: dict[str, int] = {}
+    for word, count in sorted(counts.items(), key=lambda pair: pair[1]):
+        if found and sum(found.values()) + count > RANKED:
+            break
+        found[word] = count
+    return found
 
 
 def _frequency(vault: Vault, word: str, most: int) -> int:
@@ -169,7 +180,8 @@ def _places(vault: Vault, chunks: Sequence[int], asked: set[str]) -> dict[int, C
 
 
 _ROWS = """
-SELECT chunk.chunk_id, chunk.content AS passage, memory.*, document_id, page, offset, end_offset
+SELECT chunk_id, chunk.content AS passage, memory_id, memory_type, title, tags, transcript_id, segment_id, start_s,
+    end_s, speaker, document_id, page, offset, end_offset, created_at, occurred_at
 FROM chunk JOIN memory USING (memory_id) LEFT JOIN document_passage USING (memory_id)
 WHERE chunk_id IN (SELECT value FROM json_each(?))
 """
@@ -178,13 +190,9 @@ WHERE chunk_id IN (SELECT value FROM json_each(?))
 def _hits(
     vault: Vault, scores: Sequence[tuple[int, float]], cosines: Mapping[int, float], top_k: int
 ) -> list[SearchHit]:
-    with in_our_words():
-        rows = vault.db.execute(_ROWS, (json.dumps([chunk for chunk, _ in scores]),)).fetchall()
-    by_chunk = {row["chunk_id"]: row for row in rows}
     found: dict[str, SearchHit] = {}
-    for chunk, score in scores:
-        row = by_chunk.get(chunk)
-        if row is None or row["memory_id"] in found:
+    for chunk, score, row in _rows(vault, scores, top_k):
+        if row["memory_id"] in found:
             continue
         hit = _hit(dict(row), score, cosines.get(chunk))
         twin = next((name for name, other in found.items() if _says_the_same(hit, other)), row["memory_id"])
@@ -193,6 +201,16 @@ def _hits(
         if len(found) == top_k:
             break
     return list(found.values())
+
+
+def _rows(vault: Vault, scores: Sequence[tuple[int, float]], many: int) -> Iterator[tuple[int, float, Any]]:
+    """What the vault has of each, read `many` at a time, because most searches need no more than the first."""
+    for at in range(0, len(scores), many):
+        some = scores[at : at + many]
+        with in_our_words():
+            rows = vault.db.execute(_ROWS, (json.dumps([chunk for chunk, _ in some]),)).fetchall()
+        by_chunk = {row["chunk_id"]: row for row in rows}
+        yield from ((chunk, score, by_chunk[chunk]) for chunk, score in some if chunk in by_chunk)
 
 
 def _says_the_same(one: SearchHit, other: SearchHit) -> bool:
@@ -205,4 +223,4 @@ def _says_the_same(one: SearchHit, other: SearchHit) -> bool:
 
 def _hit(row: dict[str, Any], score: float, cosine: float | None) -> SearchHit:
     values = {**row, "tags": json.loads(row["tags"]), "similarity": cosine}
-    return SearchHit(content=row["passage"], score=round(score, 6), metadata=HitMetadata.model_validate(values))
+    return SearchHit.model_validate({"content": row["passage"], "score": round(score, 6), "metadata": values})

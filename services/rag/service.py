@@ -27,6 +27,8 @@ from shared.gpu.worker import TaskContext
 from shared.schemas.ids import new_id
 from shared.schemas.rag import EditMemory, Memory, Message, NewMemory, SearchHit, SearchRequest
 from shared.schemas.transcription import Transcript
+from shared.storage.deletions import Deletions
+from shared.telemetry import here
 
 Result = TypeVar("Result")
 REBUILD = "rebuild_index"
@@ -42,6 +44,7 @@ class Library:
         self._vaults = vaults
         self._embedder = embedder
         self._settings = settings
+        self.deletions = Deletions(settings.data_dir / "deletions")
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="embed")
         self.learner = Learner(vaults.run, self.embed, extractor or Rules())
 
@@ -52,12 +55,14 @@ class Library:
     async def embed(self, texts: Sequence[str]) -> Vectors:
         """In batches, so that a long recording does not keep a short question waiting."""
         loop = asyncio.get_running_loop()
-        found = [
-            await loop.run_in_executor(self._pool, self._embedder.embed, texts[at : at + BATCH])
-            for at in range(0, len(texts), BATCH)
-        ]
-        if not found:
+        if not texts:
             return np.zeros((0, self._embedder.capabilities.dimensions), dtype=np.float32)
+        with here().timed("nemo_embedding_seconds"):
+            found = [
+                await loop.run_in_executor(self._pool, self._embedder.embed, texts[at : at + BATCH])
+                for at in range(0, len(texts), BATCH)
+            ]
+        here().count("nemo_embedded_texts_total", len(texts))
         return np.concatenate(found)
 
     async def similarities(self, texts: Sequence[str], others: Sequence[str]) -> list[list[float]]:
@@ -185,6 +190,10 @@ class Library:
 
     async def search(self, user_id: str, request: SearchRequest) -> list[SearchHit]:
         """The best passages. What was asked before is answered from memory until the vault changes."""
+        with here().timed("nemo_search_seconds", mode=request.mode):
+            return await self._search(user_id, request)
+
+    async def _search(self, user_id: str, request: SearchRequest) -> list[SearchHit]:
         hits, vector = await self.run(user_id, lambda vault: _known(vault, request))
         if hits is not None:
             return hits

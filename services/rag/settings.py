@@ -9,8 +9,8 @@ from pydantic_settings import SettingsConfigDict
 
 from shared.settings import ServiceSettings
 
-EXACT_MOST = 20_000
-"""Vectors compared one by one in the time that a graph and its candidates' full vectors take (docs/adr/0015)."""
+EXACT_MOST = 10_000
+"""Vectors compared one by one in the time that a graph takes (docs/adr/0015)."""
 
 
 class Settings(ServiceSettings):
@@ -27,7 +27,8 @@ class Settings(ServiceSettings):
     threads: int = 2
     """CPU threads that embedding many texts may use; a question takes one. 0: as many as there are cores."""
     open_vaults: int = 64
-    """Most vaults kept open with their index in memory; the least used is closed first."""
+    """Most vaults kept open, each with its index and up to 8 MiB of its pages in memory; the least used is closed
+    first."""
     index_bytes: int = 512 * 1024 * 1024
     """Most bytes of indexes and latest queries kept in memory over all users. A vault that is in use, or whose graph is
     being built, stays open beyond it."""

@@ -16,7 +16,7 @@ from typing import ParamSpec, TypeVar
 
 from services.rag.engines import Vectors
 from services.rag.index import VectorIndex
-from services.rag.index.flat import mirror_on
+from services.rag.index.flat import mirror_on, search_in_one_thread
 from services.rag.index.kept import FaissIndex, KeptIndex
 from services.rag.index.pgvector import PostgresIndex, VectorTable
 from services.rag.index.source import VectorSource
@@ -26,12 +26,15 @@ from services.rag.settings import Settings
 from shared.errors import ProductError, StorageFailed
 from shared.storage import sqlcipher
 from shared.storage.keyring import Keyring
+from shared.telemetry import here
 
 log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 Given = ParamSpec("Given")
 THREADS = 8
+PAGES_KIB = 8192
+"""Most of a vault's pages kept decrypted while it is open: each one read anew is deciphered anew, some 15 us."""
 LOOK_S = 5.0
 """How long an open vault is used without asking for its key."""
 
@@ -51,6 +54,7 @@ class Vault:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.db = sqlcipher.connect(path, key)
         path.chmod(0o600)
+        self.db.execute(f"PRAGMA cache_size = -{PAGES_KIB}")
         self.db.create_function("folded", 1, _folded, deterministic=True)
         sqlcipher.migrate(self.db, STEPS)
         self.kept = keep(VectorSource(self.db, model, dimensions), self.lock)
@@ -123,6 +127,8 @@ class _Seat:
     vault: Vault | None = None
     looked_at: float = 0.0
     """When it was last seen that its key may be had, by the loop's clock."""
+    bytes: int = 0
+    """What its index took when last used; asking a thousand vaults at every search takes longer than searching."""
     callers: int = 0
     """Who has the turn or waits for it; a vault with callers is not closed."""
 
@@ -140,17 +146,25 @@ class Vaults:
         self._keyring = keyring
         self._model, self._dimensions = model, dimensions
         self._seats: OrderedDict[str, _Seat] = OrderedDict()
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="vault")
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="vault", initializer=search_in_one_thread)
         self._gardener = ThreadPoolExecutor(1, thread_name_prefix="index", initializer=_yield_to_searches)
         self._table = table
         self._mirror = mirror_on(settings.index_device)
+        here().ask("nemo_vaults_open", lambda: len(self._open_ones()))
+        here().ask("nemo_index_bytes", lambda: sum(seat.bytes for seat in self._seats.values()))
+
+    def _open_ones(self) -> list[Vault]:
+        return [seat.vault for seat in list(self._seats.values()) if seat.vault is not None]
 
     async def run(self, user_id: str, work: Callable[[Vault], Result]) -> Result:
         """`work(vault)` in a thread, alone with the vault. Raises NotFound for a deleted user, VaultLocked."""
         try:
             async with self._turn(user_id) as seat:
                 vault = await self._opened(user_id, seat)
-                found = await self._thread(_alone, vault, work)
+                try:
+                    found = await self._thread(_alone, vault, work)
+                finally:
+                    seat.bytes = vault.index_bytes
                 self._tend(vault)
                 return found
         finally:
@@ -184,7 +198,7 @@ class Vaults:
         return Vault(self._path(user_id), key, self._model, self._dimensions, keep, most)
 
     async def _shut(self, seat: _Seat) -> None:
-        vault, seat.vault = seat.vault, None
+        vault, seat.vault, seat.bytes = seat.vault, None, 0
         if vault is not None:
             await self._thread(vault.close)
 
@@ -221,7 +235,7 @@ class Vaults:
 
     def _trim(self) -> None:
         """Close what was used least until the bounds hold; never a vault that somebody is using."""
-        total = sum(seat.vault.index_bytes for seat in self._seats.values() if seat.vault is not None)
+        total = sum(seat.bytes for seat in self._seats.values())
         for user_id, seat in list(self._seats.items()):
             over = len(self._seats) > self._settings.open_vaults or total > self._settings.index_bytes
             if seat.callers or not (over or seat.vault is None) or len(self._seats) == 1:
@@ -230,7 +244,7 @@ class Vaults:
                 continue
             del self._seats[user_id]
             if seat.vault is not None:
-                total -= seat.vault.index_bytes
+                total -= seat.bytes
                 self._pool.submit(seat.vault.close)
 
     async def lock(self, user_id: str) -> None:
@@ -245,7 +259,7 @@ class Vaults:
         """The file is gone when this returns."""
         self._keyring.lock(user_id)
         async with self._turn(user_id) as seat:
-            vault, seat.vault = seat.vault, None
+            vault, seat.vault, seat.bytes = seat.vault, None, 0
             if vault is not None:
                 await self._thread(vault.delete)
             else:

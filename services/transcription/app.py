@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI
+from starlette.datastructures import State
 
 from services.transcription.calls import Calls
+from services.transcription.changes import ChangeLog
 from services.transcription.engines import BUILTIN, DIARIZERS, Diarizer, Sound, titanet
 from services.transcription.engines.served import Speech
 from services.transcription.enrolment import Enrolments
 from services.transcription.listening import Listening
 from services.transcription.live import Room
 from services.transcription.naming import Naming
+from services.transcription.partial_uploads import PartialUploads
 from services.transcription.pipeline import Pipeline
 from services.transcription.repository import Recordings
-from services.transcription.routes import calls, edits, listening, live, recordings, speakers
+from services.transcription.routes import calls, changes, edits, listening, live, recordings, sounds, speakers, uploads
 from services.transcription.service import TRANSCRIBE, Studio
 from services.transcription.settings import Settings
+from services.transcription.sounds import Sounds
 from services.transcription.speakers import Speakers
 from services.transcription.voices import Voices
 from shared import engines, vault_door
@@ -42,10 +47,13 @@ from shared.storage.blobs import FileBlobs
 from shared.storage.journal import Journals
 from shared.storage.keyring import PostgresKeyring
 from shared.storage.redis import RedisStore
+from shared.telemetry import Metrics
 from shared.vault_door import VaultDoor
 
 log = logging.getLogger(__name__)
 NAME = "transcription"
+BACKLOG_S = 10.0
+"""At least so long between two readings of all recordings' rows for a scrape."""
 
 
 def create_app(settings: Settings | None = None, *, diarizer: Diarizer | None = None) -> FastAPI:
@@ -85,13 +93,18 @@ def create_app(settings: Settings | None = None, *, diarizer: Diarizer | None = 
             apart = partial(_diarizer, settings, diarizer, encode)
             room: Room = app.state.room
             work = _work(studio.pipeline, ears, worker, apart)
-            async with background(holder.run(), work, studio.tidy(), room.run(), room.tidy()):
+            async with background(holder.run(), work, *tidying(app.state), room.run()):
                 yield
 
     # `/transcription/{id}` would take every other path for an id, so it comes last.
-    pages = (live, speakers, listening, calls, edits, recordings)
+    pages = (live, uploads, changes, speakers, listening, calls, sounds, edits, recordings)
     routers = [vault_door.router, *(each.router for each in pages)]
     return create_service(NAME, settings, routers=routers, lifespan=lifespan)
+
+
+def tidying(state: State) -> list[Coroutine[Any, Any, None]]:
+    """What goes round for ever and does what was left undone."""
+    return [state.studio.tidy(), state.room.tidy(), state.partial_uploads.tidy()]
 
 
 def _child(settings: Settings) -> ModelChild:
@@ -125,13 +138,24 @@ async def _studio(settings: Settings, app: FastAPI, stack: AsyncExitStack, engin
     journals, voices = Journals(settings.data_dir / "blobs"), Voices(Speakers(pool, keyring))
     pipeline = Pipeline(settings, engine, holder, recordings, blobs, keyring, emotion, rag, voices)
     studio = Studio(settings, recordings, blobs, keyring, coordinator, rag, pipeline, journals)
+    app.state.metrics.watch("backlog", partial(_backlog, recordings), every_s=BACKLOG_S)
+    app.state.change_log = ChangeLog(pool, studio)
+    app.state.partial_uploads = PartialUploads(settings, pool, keyring, journals, studio)
     app.state.enrolments = Enrolments(settings, recordings, blobs, keyring, rag, voices)
     app.state.naming = Naming(voices, rag)
+    app.state.sounds = Sounds(settings, recordings, blobs, journals, keyring, voices.speakers, coordinator, rag)
     app.state.room = room = Room(settings, studio, pipeline, journals)
     app.state.vault_door = VaultDoor(
         NAME, keyring, opened=studio.unlocked, closed=room.lock, waiting=recordings.waiting
     )
     return studio
+
+
+async def _backlog(recordings: Recordings, to: Metrics) -> None:
+    found = await recordings.backlog()
+    to.set("nemo_transcription_backlog_recordings", found.recordings)
+    to.set("nemo_transcription_backlog_seconds", found.seconds)
+    to.set("nemo_transcription_stored_bytes", found.stored_bytes)
 
 
 def _encoded(pipeline: Pipeline, loop: asyncio.AbstractEventLoop, sound: Sound) -> Sound:

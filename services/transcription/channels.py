@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.audio.decode import RATE_HZ, Samples, mixed
+from shared.audio.decode import RATE_HZ, Samples
+from shared.audio.tracks import Mixed, Track, minutes
 from shared.schemas.transcription import Notice, Segment
 
 Levels = NDArray[np.float32]
-_MINUTE = 60 * RATE_HZ
 DUAL_MONO = 0.98
 """Correlation above which two channels are one signal."""
 SAME_GAIN_DB, ODD_SHARE = 3.0, 0.02
@@ -26,36 +26,38 @@ LOUD_SHARE = 0.1
 """Of the loudest half-second: what is quieter is the room, not a voice."""
 
 
-def split(samples: Samples, wanted: str) -> tuple[list[Samples], list[Notice]]:
-    """The signals to transcribe, each [n]: one for mono, one a channel for separate; and what a reader should know."""
-    channels = samples.shape[0]
-    if channels == 1:
-        return [mixed(samples)], []
-    if channels == 2 and copies(samples[0], samples[1]):
+def split(channels: Sequence[Track], wanted: str) -> tuple[list[Track], list[Notice]]:
+    """The signals to transcribe, each [n]: one for mono, one a channel for separate; and what a reader should know.
+
+    Blocking where the tracks are on disk.
+    """
+    if len(channels) == 1:
+        return list(channels), []
+    if len(channels) == 2 and copies(channels[0], channels[1]):
         # One of the two, not their mean: a copy of inverted polarity would cancel the voice.
         detail = "Both channels carry the same sound, so the recording was treated as mono."
         notices = [] if wanted == "mono" else [Notice(code="dual_mono_detected", detail=detail)]
-        return [np.ascontiguousarray(max(samples, key=_level))], notices
-    alike = correlation(samples[0], samples[1]) if wanted == "auto" and channels == 2 else 1.0
-    if wanted == "separate" or (alike < SEPARATE and _both_speak(samples)):
-        return [np.ascontiguousarray(signal) for signal in samples], _silent(samples)
-    return [mixed(samples)], []
+        return [max(channels, key=_level)], notices
+    alike = correlation(channels[0], channels[1]) if wanted == "auto" and len(channels) == 2 else 1.0
+    if wanted == "separate" or (alike < SEPARATE and _both_speak(channels)):
+        return list(channels), _silent(channels)
+    return [Mixed(channels)], []
 
 
-def copies(left: Samples, right: Samples) -> bool:
+def copies(left: Track, right: Track) -> bool:
     """True where one channel is the other times a constant, which may be negative."""
-    measured = [_correlations(left[at : at + _MINUTE], right[at : at + _MINUTE]) for at in range(0, len(left), _MINUTE)]
+    measured = [_correlations(a, b) for a, b in minutes(left, right)]
     energy, alike, gain_db = (np.concatenate(each) for each in zip(*measured, strict=True))
     loud = _loud(energy)
     if not loud.any():  # too quiet or too short to tell: only what is surely the same loses a channel
-        return np.array_equal(left, right)
+        return all(np.array_equal(a, b) for a, b in minutes(left, right))
     odd = np.abs(gain_db[loud] - np.median(gain_db[loud])) > SAME_GAIN_DB
     return bool(alike[loud].mean() >= DUAL_MONO and odd.mean() <= ODD_SHARE)
 
 
-def correlation(left: Samples, right: Samples) -> float:
+def correlation(left: Track, right: Track) -> float:
     """Mean absolute correlation of the half-seconds in which anything is to be heard; 1 is the same signal."""
-    measured = [_correlations(left[at : at + _MINUTE], right[at : at + _MINUTE]) for at in range(0, len(left), _MINUTE)]
+    measured = [_correlations(a, b) for a, b in minutes(left, right)]
     energy, alike, _ = (np.concatenate(each) for each in zip(*measured, strict=True))
     loud = _loud(energy)
     return float(alike[loud].mean()) if loud.any() else 1.0
@@ -80,36 +82,40 @@ def _correlations(left: Samples, right: Samples) -> tuple[Levels, Levels, Levels
     return energy, np.abs((a * b).sum(1) / scale), gain_db
 
 
-def _both_speak(samples: Samples) -> bool:
+def _both_speak(channels: Sequence[Track]) -> bool:
     """Neither channel is near silence beside the other."""
-    levels = [_level(signal) for signal in samples]
+    levels = [_level(signal) for signal in channels]
     return min(levels) > 0.05 * max(levels)
 
 
-def _level(signal: Samples) -> float:
-    squares = [
-        float(np.square(signal[at : at + _MINUTE], dtype=np.float32).sum()) for at in range(0, len(signal), _MINUTE)
-    ]
+def _level(signal: Track) -> float:
+    squares = [float(np.square(minute, dtype=np.float32).sum()) for (minute,) in minutes(signal)]
     return float(np.sqrt(sum(squares) / max(1, len(signal))))
 
 
-def stretches(signal: Samples, spoken: Sequence[Segment], most_s: float) -> Samples:
+def stretches(signal: Track, spoken: Sequence[Segment], most_s: float) -> Samples:
     """The sound under the segments, one after the other, up to `most_s` seconds."""
-    parts = [signal[int(each.start_s * RATE_HZ) : int(each.end_s * RATE_HZ)] for each in spoken]
-    return np.concatenate([*parts, signal[:0]])[: int(most_s * RATE_HZ)]
+    parts, left = [signal[0:0]], int(most_s * RATE_HZ)
+    for each in spoken:
+        start, end = int(each.start_s * RATE_HZ), int(each.end_s * RATE_HZ)
+        parts.append(signal[start : min(end, start + left)])
+        left -= len(parts[-1])
+        if left <= 0:
+            break
+    return np.concatenate(parts)
 
 
-def _silent(samples: Samples) -> list[Notice]:
-    quiet = [at for at, signal in enumerate(samples) if _loudest(signal) < SILENT]
+def _silent(channels: Sequence[Track]) -> list[Notice]:
+    quiet = [at for at, signal in enumerate(channels) if _loudest(signal) < SILENT]
     return [
         Notice(code="silent_channel", detail=f"Nothing is to be heard in channel {at + 1}, so it has no words.")
         for at in quiet
     ]
 
 
-def _loudest(signal: Samples) -> float:
+def _loudest(signal: Track) -> float:
     """RMS of the loudest half-second."""
-    found = [_frames(signal[at : at + _MINUTE]).std(axis=1).max(initial=0.0) for at in range(0, len(signal), _MINUTE)]
+    found = [_frames(minute).std(axis=1).max(initial=0.0) for (minute,) in minutes(signal)]
     return float(max(found, default=0.0))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from services.transcription.engines import Sound
-from shared.audio.decode import RATE_HZ, Samples, as_float
+from shared.audio.decode import RATE_HZ, as_float
+from shared.audio.tracks import Track
 from shared.schemas.transcription import Segment
 
 LOOK_S = 15.0
@@ -26,7 +28,7 @@ def most_spoken(parts: Sequence[Mapping[str, Any]]) -> str | None:
     return count.most_common(1)[0][0] if count else None
 
 
-async def cuts(pauses: Pauses, signal: Samples, chunk_s: float) -> list[tuple[int, int]]:
+async def cuts(pauses: Pauses, signal: Track, chunk_s: float) -> list[tuple[int, int]]:
     """Sample ranges of about `chunk_s`, cut in pauses so that no word is halved."""
     total, chunk = len(signal), int(chunk_s * RATE_HZ)
     found, begin = [], 0
@@ -37,9 +39,9 @@ async def cuts(pauses: Pauses, signal: Samples, chunk_s: float) -> list[tuple[in
     return [*found, (begin, total)]
 
 
-async def _pause_near(pauses: Pauses, signal: Samples, goal: int, reach: int) -> int:
+async def _pause_near(pauses: Pauses, signal: Track, goal: int, reach: int) -> int:
     """The middle of the nearest pause; where nobody stops to breathe, the quietest moment."""
-    window = signal[goal - reach : goal + reach]
+    window = await asyncio.to_thread(signal.__getitem__, slice(goal - reach, goal + reach))
     middles = [int((start + end) / 2 * RATE_HZ) for start, end in await pauses(as_float(window))]
     if middles:
         return goal - reach + min(middles, key=lambda at: abs(at - reach))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.audio.decode import RATE_HZ, Samples, as_float
+from shared.audio.tracks import Track
 from shared.schemas.ids import new_id
 from shared.schemas.transcription import Notice, Segment, Word
 
@@ -27,7 +28,7 @@ NEAR_S = 0.3
 """By how much the times of one word in two channels may differ."""
 
 
-def without_crosstalk(segments: Sequence[Segment], signals: Sequence[Samples]) -> tuple[list[Segment], list[Notice]]:
+def without_crosstalk(segments: Sequence[Segment], signals: Sequence[Track]) -> tuple[list[Segment], list[Notice]]:
     """The segments without the quieter copies of another channel's words; people who talk at once both keep theirs.
 
     `signals` [n] are the channels that the segments are numbered by. A word goes where its channel is quieter there
@@ -66,7 +67,7 @@ def _index(segments: Sequence[Segment]) -> Said:
     return said
 
 
-def _own_words(segment: Segment, signals: Sequence[Samples], said: Said) -> list[Word]:
+def _own_words(segment: Segment, signals: Sequence[Track], said: Said) -> list[Word]:
     quiet = [_louder(word, segment.channel, signals) for word in segment.words]
     echo = [
         other is not None and (_is_copy(word, signals[segment.channel], signals[other]) or _said_too(word, other, said))
@@ -79,14 +80,14 @@ def _own_words(segment: Segment, signals: Sequence[Samples], said: Said) -> list
     return [word for word, gone, lone in zip(segment.words, echo, beside, strict=True) if not gone and not lone]
 
 
-def _louder(word: Word, channel: int, signals: Sequence[Samples]) -> int | None:
+def _louder(word: Word, channel: int, signals: Sequence[Track]) -> int | None:
     """The channel that is clearly louder while this word is said; None where it is the word's own."""
     levels = [_level_db(_stretch(word, signal)) for signal in signals]
     best = int(np.argmax(levels))
     return best if levels[best] - levels[channel] >= QUIETER_DB else None
 
 
-def _stretch(word: Word, signal: Samples) -> Samples:
+def _stretch(word: Word, signal: Track) -> Samples:
     """The sound of a word; of one that is given no time, what is around it."""
     missing = max(0.0, SHORT_S - (word.end_s - word.start_s)) / 2
     return signal[max(0, int((word.start_s - missing) * RATE_HZ)) : int((word.end_s + missing) * RATE_HZ)]
@@ -96,7 +97,7 @@ def _level_db(stretch: Samples) -> float:
     return float(10 * np.log10(np.square(stretch, dtype=np.float32).mean() + 1e-3)) if len(stretch) else -30.0
 
 
-def _is_copy(word: Word, own: Samples, other: Samples) -> bool:
+def _is_copy(word: Word, own: Track, other: Track) -> bool:
     return coherence(_stretch(word, own), _stretch(word, other)) >= COHERENT
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from shared.audio.decode import RATE_HZ, Samples
+from shared.audio.decode import RATE_HZ
+from shared.audio.tracks import Track
 from shared.auth.principal import Principal
 from shared.clients.emotion import EmotionClient
 from shared.schemas.emotion import MOST_SEGMENTS, MeasureSpan, SpokenSegment
@@ -24,7 +25,7 @@ Patience = Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]
 
 
 async def felt(
-    client: EmotionClient, user: Principal, signals: Sequence[Samples], segments: Sequence[Segment], patiently: Patience
+    client: EmotionClient, user: Principal, signals: Sequence[Track], segments: Sequence[Segment], patiently: Patience
 ) -> tuple[list[SpanEmotion], str]:
     """One emotion per segment, and the name of the model. `patiently` waits for a service that starts anew."""
     metrics: list[SpanMetrics | None] = [None] * len(segments)
@@ -59,7 +60,7 @@ def _stretches(segments: Sequence[Segment], mine: Sequence[int]) -> Iterator[lis
         yield stretch
 
 
-def _sound(signal: Samples, segments: Sequence[Segment]) -> tuple[bytes, list[MeasureSpan]]:
+def _sound(signal: Track, segments: Sequence[Segment]) -> tuple[bytes, list[MeasureSpan]]:
     """The samples from the first to the last of them, and where each lies in these."""
     begin = min(each.start_s for each in segments)
     ends = [min(each.end_s, each.start_s + LONGEST_S) for each in segments]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
+import asyncio
+
 from pydantic import TypeAdapter, ValidationError
 
 from services.transcription.channels import stretches
 from services.transcription.engines import Sound
 from services.transcription.repository import Recordings
 from services.transcription.settings import Settings
+from services.transcription.sound import sound_of
 from services.transcription.voices import Voices
 from shared.audio.decode import DecodeLimits, as_float, decode
 from shared.auth.principal import Principal
@@ -69,12 +71,10 @@ class Enrolments:
             raise Conflict(f"The recording is {recording.status}; enrol from it once it is completed.")
         transcript = await self._rag.transcript(user, recording.recording_id)
         wanted = _chosen(transcript.segments, fields)
-        key = await self._keyring.data_key(user.user_id)
-        stored = self._blobs.read(user.user_id, recording.recording_id, key)
-        decoded = await decode(stored, limits=DecodeLimits(max_s=self._settings.max_duration_s))
-        channel = wanted[0].channel if decoded.channels > 1 else 0
-        signal = decoded.samples[channel] if _separate(transcript.segments) else decoded.mono()
-        sound = as_float(np.ascontiguousarray(stretches(signal, wanted, MOST_S)))
+        tracks = await sound_of(recording, self._blobs, self._keyring, self._settings)
+        channel = wanted[0].channel if len(tracks.channels) > 1 else 0
+        signal = tracks.channels[channel] if _separate(transcript.segments) else tracks.mono()
+        sound = as_float(await asyncio.to_thread(stretches, signal, wanted, MOST_S))
         return sound, {"recording_id": recording.recording_id} | _label(fields)
 
 

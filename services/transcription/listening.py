@@ -18,6 +18,7 @@ from services.transcription.engines import Capabilities, Diarizer, Heard, Turn
 from services.transcription.engines.served import Speech
 from services.transcription.settings import Settings
 from shared.audio.decode import RATE_HZ, Decoded, DecodeLimits, Samples, as_float, decode
+from shared.audio.tracks import Track
 from shared.auth.principal import Principal
 from shared.errors import BadRequest, Busy, ModelNotReady, TooLarge
 from shared.gpu.holder import Holder
@@ -128,7 +129,7 @@ class Listening:
 
     async def speech(self, sound: Decoded, ask: Ask) -> AsyncIterator[Part]:
         """Segments in order of time as they are done. Raises ModelNotReady."""
-        signals, _ = await asyncio.to_thread(channel_split.split, sound.samples, "auto")
+        signals, _ = await asyncio.to_thread(channel_split.split, list(sound.samples), "auto")
         done_s, waiting = [0.0] * len(signals), list[Segment]()
         for start, end, channel in await self._plan(signals):
             heard = await self._heard(signals[channel][start:end], ask)
@@ -141,7 +142,7 @@ class Listening:
                 ready, _ = await asyncio.to_thread(without_crosstalk, ready, signals)
             yield Part(ready, heard.language)
 
-    async def _plan(self, signals: list[Samples]) -> list[tuple[int, int, int]]:
+    async def _plan(self, signals: list[Track]) -> list[tuple[int, int, int]]:
         """(first sample, end, channel) of each piece, in order of time."""
         piece_s = min(PIECE_S, self._settings.chunk_s)
         async with self._holder.use(most_s=WAIT_S):

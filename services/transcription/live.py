@@ -23,6 +23,7 @@ from services.transcription.chunking import moved
 from services.transcription.endpoints import Utterance
 from services.transcription.engines import Heard, Sound, Voice
 from services.transcription.outbox import Outbox
+from services.transcription.passing import PassingSound, Unrecorded
 from services.transcription.pipeline import Pipeline
 from services.transcription.redaction import redact
 from services.transcription.repository import Recording
@@ -34,6 +35,7 @@ from shared.errors import Busy, Conflict, ModelFailed, ModelLost, ModelOutOfMemo
 from shared.schemas.live import Ack, End, Event, Failed, Final, Partial, Ready, Relabelled, Revise, Start, Warned
 from shared.schemas.transcription import Segment
 from shared.storage.journal import Journals
+from shared.telemetry import here
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -67,6 +69,11 @@ class Room:
         # Its own threads: what is said must reach the disk whatever else there is to compute.
         self._hands = ThreadPoolExecutor(max_workers=4, thread_name_prefix="live")
         pipeline.live_first = self.waiting
+        here().ask("nemo_live_sessions", lambda: len(self._sessions))
+        here().ask("nemo_live_lag_seconds", self._worst_lag_s)
+
+    def _worst_lag_s(self) -> float:
+        return max((each.lag_s() for each in list(self._sessions.values())), default=0.0)
 
     def waiting(self) -> bool:
         """Somebody who listens waits for words; recordings in the background let them go first."""
@@ -102,12 +109,12 @@ class Room:
             self._greet(session, start, token, finals)
         return session
 
-    def _greet(self, session: Session, start: Start, token: str, finals: Mapping[int, Any]) -> None:
+    def _greet(self, session: Session, start: Start, token: str | None, finals: Mapping[int, Any]) -> None:
         """`ready`, and the finals that the client may not have received, under the numbers that they had."""
         resumed = start.resume_token is not None
         ready = Ready(
-            transcript_id=session.recording.recording_id, resume_token=token, resumed=resumed,
-            audio_ms=session.audio_ms, sample_rate_hz=session.rate_hz, channels=session.count,
+            transcript_id=session.recording.recording_id if session.kept else None, resume_token=token,
+            resumed=resumed, audio_ms=session.audio_ms, sample_rate_hz=session.rate_hz, channels=session.count,
             partials=not session.redacts,
         )  # fmt: skip
         if not resumed or session.outbox is None:
@@ -125,9 +132,11 @@ class Room:
         if changed:
             session.tell(Revise(segments=changed))
 
-    async def _new(self, owner: str, start: Start) -> tuple[Session, str]:
+    async def _new(self, owner: str, start: Start) -> tuple[Session, str | None]:
         if sum(each.recording.owner == owner for each in self._sessions.values()) >= self._settings.live_sessions:
             raise Busy("Too many live recordings are open; stop one of them first.")
+        if not start.keep:
+            return await self._loaded(self._studio.unkept(owner, start)), None
         secret = secrets.token_urlsafe(24)
         digest = hashlib.sha256(secret.encode()).hexdigest()
         recording = await self._studio.begin(owner, start, digest)
@@ -160,10 +169,15 @@ class Room:
 
     async def _restored(self, recording: Recording) -> Session:
         await self._pipeline.settled(SETTLE_S)  # after a restart the voices come a moment later than the first client
+        voices = await self._pipeline.voices.live(recording)
+        if not recording.options["live"].get("keep", True):
+            session = Session(recording, PassingSound(), voices, Unrecorded())
+            await self._by_hand(session.restore, {}, {})
+            return session
         key = await self._keyring.data_key(recording.owner)
         journal = await self._journals.open(recording.owner, recording.recording_id, key)
         try:
-            session = Session(recording, journal, await self._pipeline.voices.live(recording))
+            session = Session(recording, journal, voices, self._recordings)
             utterances = await self._recordings.parts(recording, "utterance")
             finals = await self._recordings.parts(recording, "live")
             await self._by_hand(session.restore, utterances, finals)
@@ -176,6 +190,10 @@ class Room:
     async def leave(self, session: Session, outbox: Outbox) -> None:
         """The client is gone; what it sent is kept and worked on all the same."""
         if session.outbox is not outbox:
+            return
+        if not session.kept:
+            session.outbox = None
+            await self.drop(session.recording.recording_id)
             return
         try:
             if piece := session.rest():
@@ -213,11 +231,13 @@ class Room:
             if session.stopping:
                 raise Conflict("The recording was stopped; what came after that was not kept.")
             await self._by_hand(session.journal.append, piece)
-            session.tell(Ack(audio_ms=session.audio_ms))
+            if session.kept:
+                session.tell(Ack(audio_ms=session.audio_ms))
             await self._queue(session, await self._by_hand(session.hear, piece))
+            session.forget_sound()
             session.tell_voices()
             session.tell_lag()
-        if not await self._recordings.touch(session.recording, HEARD_S):
+        if not await session.records.touch(session.recording, HEARD_S):
             await self.drop(session.recording.recording_id)
             raise NotFound
         self._bell.set()
@@ -229,7 +249,7 @@ class Room:
         while session.unsaved:
             each = session.unsaved[0]
             value = {"channel": each.channel, "start": each.at.start, "end": each.at.end}
-            await self._recordings.put_part(session.recording, "utterance", each.number, value)
+            await session.records.put_part(session.recording, "utterance", each.number, value)
             session.ended.append(session.unsaved.popleft())
             session.done.clear()
 
@@ -243,6 +263,7 @@ class Room:
             session.stopping = session.stopping or last
             await self._queue(session, session.flush())
             session.tell_voices()
+            session.tell_quiet()
         self._bell.set()
 
     async def stop(self, session: Session) -> None:
@@ -270,6 +291,11 @@ class Room:
 
     async def _finish(self, session: Session) -> None:
         recording, size = session.recording, session.journal.size_bytes
+        if not session.kept:
+            duration_s = round(session.seconds_of(size), 3)
+            session.tell(End(audio_ms=session.audio_ms, duration_s=duration_s))
+            await self.drop(recording.recording_id)
+            return
         if size == 0:
             await self._studio.discard(recording.owner, recording.recording_id)  # said once it is so
             session.tell(Failed(code="no_sound", detail="No sound came, so nothing was kept."))
@@ -389,6 +415,7 @@ class Room:
         if not session.ended:
             session.done.set()
         session.tell_lag()
+        session.tell_quiet()
         return True
 
     async def _words(self, session: Session, ended: Ended) -> None:
@@ -405,7 +432,7 @@ class Room:
                 "seq": session.seq + 1, "language": heard.language, "voice": session.voices.plain(voice),
                 "segments": [each.model_dump() for each in segments],
             }  # fmt: skip
-            await self._recordings.put_part(session.recording, "live", ended.number, value)
+            await session.records.put_part(session.recording, "live", ended.number, value)
             for each in segments:
                 session.tell(Final.of(each, ended.number, session.name_of(each.speaker)))
         if segments and session.count == 1 and session.voices.due(REVISE_EVERY):

@@ -13,9 +13,9 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -30,8 +30,12 @@ from services.transcription.engines.served import Speech
 from services.transcription.redaction import AUDIO_NOT_REDACTED, redact
 from services.transcription.repository import Recording, Recordings
 from services.transcription.settings import Settings
+from services.transcription.sound import sound_of
 from services.transcription.voices import Voices, plain, voice_of
-from shared.audio.decode import RATE_HZ, Decoded, DecodeLimits, Samples, as_float, decode
+from services.transcription.waveforms import Waveforms
+from shared import tracing
+from shared.audio.decode import RATE_HZ, as_float
+from shared.audio.tracks import Audible, Track, Tracks
 from shared.auth.principal import Principal
 from shared.clients.emotion import EmotionClient
 from shared.clients.rag import RagClient
@@ -51,6 +55,7 @@ from shared.schemas.transcription import (
 )
 from shared.storage.blobs import Blobs
 from shared.storage.keyring import Keyring
+from shared.telemetry import here
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -80,8 +85,8 @@ class _Draft:
 
     recording: Recording
     began: float
-    sound: Decoded
-    signals: list[Samples]
+    sound: Tracks
+    signals: list[Track]
     notices: list[Notice]
     language: str | None = None
     segments: list[Segment] = field(default_factory=list)
@@ -108,6 +113,30 @@ class _Draft:
         return len(self.signals) > 1
 
 
+@contextmanager
+def _stage(stage: str) -> Iterator[None]:
+    with tracing.span(f"stage {stage}"), here().timed("nemo_transcription_stage_seconds", stage=stage):
+        yield
+
+
+@contextmanager
+def _counted(context: TaskContext) -> Iterator[None]:
+    """How a run ended; one that is put off, by others or by a lock, will be another run."""
+    outcome = "failed"
+    try:
+        yield
+        outcome = "completed"
+    except StageFailed:
+        outcome = "without_a_stage"
+        raise
+    except (TaskCancelled, asyncio.CancelledError, NotFound, Preempted, LeaseLost, VaultLocked) as error:
+        cancelled = context.stop is TaskCancelled or isinstance(error, TaskCancelled | NotFound)
+        outcome = "cancelled" if cancelled else "put_off"
+        raise
+    finally:
+        here().count("nemo_transcription_recordings_total", outcome=outcome)
+
+
 LateStage = Callable[["TaskContext", _Draft], Awaitable[None]]
 
 
@@ -131,6 +160,7 @@ class Pipeline:
         self._settled = asyncio.Event()
         self._recordings, self._blobs, self._keyring = recordings, blobs, keyring
         self._emotion, self._rag, self.voices = emotion, rag, voices
+        self.waveforms = Waveforms(settings, recordings, blobs, keyring)
         self.live_first: Callable[[], bool] = lambda: False
         """Somebody who speaks right now waits for words."""
         # A long recording's speakers take minutes in one piece; nobody's words wait for them.
@@ -194,12 +224,17 @@ class Pipeline:
 
     async def run(self, context: TaskContext) -> dict[str, Any]:
         """The task's handler. Raises what a user should read as the reason of failure."""
+        with _counted(context):
+            return await self._run(context)
+
+    async def _run(self, context: TaskContext) -> dict[str, Any]:
         recording_id, owner = context.task.payload["recording_id"], context.task.payload["owner"]
         recording = await self._recordings.get(recording_id, owner)
         await self._recordings.set_begun(recording_id)
         try:
             draft = await self._drafted(context, recording)
-            await self._finish(await self._document(draft, "completed"), draft)
+            with _stage("vault"):
+                await self._finish(await self._document(draft, "completed"), draft)
         except (TaskCancelled, asyncio.CancelledError):
             if context.stop is TaskCancelled:
                 await self._recordings.set_status(recording_id, "cancelled")
@@ -214,6 +249,10 @@ class Pipeline:
             if error.status < 500 or context.task.attempt >= MOST_ATTEMPTS:
                 await self._recordings.set_status(recording_id, "failed", error.detail, error.code)
             raise
+        here().count("nemo_transcription_audio_seconds_total", draft.sound.duration_s)
+        if draft.sound.duration_s:
+            took_s = time.monotonic() - draft.began
+            here().took("nemo_transcription_real_time_factor", took_s / draft.sound.duration_s)
         if draft.failed:
             raise StageFailed(f"Not done: {', '.join(draft.failed)}. The transcript is there without; retry the job.")
         return {"transcript_id": recording_id}
@@ -249,7 +288,8 @@ class Pipeline:
 
     async def _drafted(self, context: TaskContext, recording: Recording) -> _Draft:
         """All stages but the last. The first three have to succeed; each of the others may fail alone."""
-        draft = await self._opened(context, recording)
+        with _stage("decode"):
+            draft = await self._opened(context, recording)
         try:
             draft.ahead = await self._begun(context, draft)
             return await self._worked_out(context, draft)
@@ -257,7 +297,11 @@ class Pipeline:
             draft.over.set()  # a thread that nobody waits for any more may stop
 
     async def _worked_out(self, context: TaskContext, draft: _Draft) -> _Draft:
-        await self._asr(context, draft)
+        await self._tell(context, draft, "vad", SHARE["decode"])
+        with _stage("vad"):
+            plan = await self._plan(draft)
+        with _stage("asr"):
+            await self._asr(context, draft, plan)
         if not draft.segments:
             draft.notices.append(Notice(code="no_speech", detail="No speech was found in this recording."))
             return draft
@@ -280,7 +324,8 @@ class Pipeline:
         before = list(SHARE)[list(SHARE).index(stage) - 1]
         await self._tell(context, draft, stage, SHARE[before])
         try:
-            await work(context, draft)
+            with _stage(stage):
+                await work(context, draft)
         except PASSED_ON:
             raise
         except (Busy, UpstreamUnavailable) as error:
@@ -296,28 +341,22 @@ class Pipeline:
     async def _opened(self, context: TaskContext, recording: Recording) -> _Draft:
         began, options = time.monotonic(), recording.options
         await context.progress("decode", 1)
-        sound = await self._decoded(recording)
-        signals, notices = await asyncio.to_thread(channel_split.split, sound.samples, options["channels"])
+        sound = await sound_of(recording, self._blobs, self._keyring, self._settings)
+        signals, notices = await asyncio.to_thread(channel_split.split, sound.channels, options["channels"])
         if sound.truncated:
             detail = "The file breaks off or is damaged; what could be decoded was transcribed."
             notices.append(Notice(code="audio_truncated", detail=detail))
         if options.get("hotwords") and not self.engine.capabilities.hotwords:
             detail = f"{self.engine.capabilities.model} takes no hotwords, so they were not used."
             notices.append(Notice(code="hotwords_ignored", detail=detail))
-        await self._recordings.set_facts(recording.recording_id, sound.duration_s, sound.channels)
+        await self._recordings.set_facts(recording.recording_id, sound.duration_s, len(sound.channels))
+        await self.waveforms.keep(recording, sound.channels)
         return _Draft(recording, began, sound, signals, notices)
-
-    async def _decoded(self, recording: Recording) -> Decoded:
-        key = await self._keyring.data_key(recording.owner)
-        source = self._blobs.read(recording.owner, recording.recording_id, key)
-        return await decode(source, limits=DecodeLimits(max_s=self._settings.max_duration_s))
 
     # -- vad and asr
 
-    async def _asr(self, context: TaskContext, draft: _Draft) -> None:
+    async def _asr(self, context: TaskContext, draft: _Draft, plan: Sequence[tuple[int, int, int]]) -> None:
         """All chunks of all channels; those that an earlier run saved are not done again."""
-        await self._tell(context, draft, "vad", SHARE["decode"])
-        plan = await self._plan(draft)
         saved = await self._recordings.parts(draft.recording, "asr")
         for part, (channel, start, end) in enumerate(plan):
             if part not in saved:
@@ -341,7 +380,7 @@ class Pipeline:
             draft.notices += found
 
     async def _chunk(self, draft: _Draft, channel: int, start: int, end: int) -> dict[str, Any]:
-        sound, options = as_float(draft.signals[channel][start:end]), draft.options
+        sound, options = await asyncio.to_thread(_piece, draft.signals[channel], start, end), draft.options
         hear = partial(
             self.engine.transcribe, sound, language=options.get("language"), hotwords=options.get("hotwords")
         )
@@ -392,7 +431,7 @@ class Pipeline:
             return None
         hints = {name: draft.options.get(name) for name in ("num_speakers", "min_speakers", "max_speakers")}
         breathe = partial(self._breathe, context, draft)
-        work = partial(self._diarizer.diarize, as_float(draft.signals[0]), breathe=breathe, **hints)
+        work = partial(self._diarizer.diarize, Audible(draft.signals[0]), breathe=breathe, **hints)
         begun = asyncio.get_running_loop().run_in_executor(self._beside, work)
         begun.add_done_callback(lambda done: done.cancelled() or done.exception())  # told where it is waited for
         return begun
@@ -465,7 +504,7 @@ class Pipeline:
             language=draft.language,
             duration_s=round(duration_s, 3),
             text=" ".join(segment.text for segment in segments),
-            channels=draft.sound.channels,
+            channels=len(draft.sound.channels),
             created_at=recording.created_at,
             tags=options.get("tags", []),
             job_id=recording.job_id,
@@ -491,6 +530,10 @@ LATE = {
     "identification": "Recognising known speakers failed. Retry the job to try again.",
     "emotion": "Reading the emotions failed. Retry the job to try again.",
 }
+
+
+def _piece(signal: Track, start: int, end: int) -> Sound:
+    return as_float(signal[start:end])
 
 
 async def patiently(work: Callable[[], Awaitable[Result]], most_s: float) -> Result:

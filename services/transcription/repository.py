@@ -6,16 +6,19 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from shared.crypto.envelope import seal, unseal
-from shared.errors import NotFound
+from shared.errors import Conflict, NotFound
 from shared.schemas.ids import id_pattern
+from shared.schemas.transcription import Transcript
+from shared.storage.blobs import BlobInfo
 from shared.storage.keyring import Keyring
 from shared.storage.postgres import Pool, in_our_words
 
 DELETING = "deleting"
+MOST_CHANNELS = 255
 _ID = re.compile(id_pattern("rec"))
 
 
@@ -39,6 +42,29 @@ class Recording:
     """`call` where it came by the call-centre routes."""
 
 
+@dataclass(frozen=True)
+class Backlog:
+    """What waits or is being worked on, and what is kept."""
+
+    recordings: int
+    seconds: float
+    stored_bytes: int
+
+
+_DENSE = 16_000
+"""Bytes per second (128 kbit/s) of a file of unknown length, where no length is known yet."""
+_BACKLOG = f"""
+WITH dense AS (
+    SELECT coalesce(sum(size_bytes) / nullif(sum(duration_s), 0), {_DENSE}) AS per_s
+    FROM recording WHERE duration_s IS NOT NULL AND size_bytes > 0
+)
+SELECT count(*) FILTER (WHERE waits) AS waiting,
+    coalesce(sum(coalesce(duration_s, size_bytes / per_s)) FILTER (WHERE waits), 0) AS seconds,
+    coalesce(sum(size_bytes) FILTER (WHERE status <> 'deleting'), 0) AS stored
+FROM (SELECT *, status IN ('queued', 'processing') AS waits FROM recording) AS each, dense
+"""  # noqa: S608 - a number of ours
+
+
 class Recordings:
     """Every read is scoped by owner."""
 
@@ -56,21 +82,70 @@ class Recordings:
         sha256: str,
         status: str = "queued",
         family: str | None = None,
+        upload_id: str | None = None,
     ) -> None:
+        """`upload_id`: the upload in pieces that it is made of, finished in the same transaction."""
         key = await self._keyring.data_key(owner)
         sealed = seal(key, json.dumps(dict(options)).encode(), recording_id.encode())
         with in_our_words():
-            await self._pool.execute(
-                "INSERT INTO recording (recording_id, owner, sealed, size_bytes, sha256, status, family, heard_at)"
-                " VALUES ($1, $2, $3, $4, $5, $6, $7, now())",
-                recording_id,
+            async with self._pool.acquire() as connection, connection.transaction():
+                await connection.execute(
+                    "INSERT INTO recording (recording_id, owner, sealed, size_bytes, sha256, status, family, heard_at)"
+                    " VALUES ($1, $2, $3, $4, $5, $6, $7, now())",
+                    recording_id,
+                    owner,
+                    sealed,
+                    size_bytes,
+                    sha256,
+                    status,
+                    family,
+                )
+                if upload_id is not None:
+                    await connection.execute(
+                        "UPDATE partial_upload SET finished_at = now() WHERE upload_id = $1", upload_id
+                    )
+
+    async def put_finished(
+        self, transcript: Transcript, owner: str, options: Mapping[str, Any], info: BlobInfo
+    ) -> None:
+        """The row of a recording whose text is in the vault and whose sound came back. Raises Conflict.
+
+        Another row of that id stays as it is: of another owner, or of one that is being deleted.
+        """
+        key = await self._keyring.data_key(owner)
+        sealed = seal(key, json.dumps(dict(options)).encode(), transcript.transcript_id.encode())
+        made = transcript.created_at  # of an archive, which anybody may have written
+        made = made if made.tzinfo is not None else made.replace(tzinfo=UTC)
+        with in_our_words():
+            found = await self._pool.fetchval(
+                "INSERT INTO recording (recording_id, owner, sealed, size_bytes, sha256, status, duration_s, channels,"
+                " created_at, finished_at) VALUES ($1, $2, $3, $4, $5, 'completed', $6, $7, $8, now())"
+                " ON CONFLICT (recording_id) DO UPDATE SET size_bytes = $4, sha256 = $5"
+                " WHERE recording.owner = $2 AND recording.status = 'completed' RETURNING recording_id",
+                transcript.transcript_id,
                 owner,
                 sealed,
-                size_bytes,
-                sha256,
-                status,
-                family,
+                info.size_bytes,
+                info.sha256,
+                transcript.duration_s,
+                min(transcript.channels or 1, MOST_CHANNELS),
+                made,
             )
+        if found is None:
+            raise Conflict("A recording of this id is here already.")
+
+    async def older(self, owner: str, before: datetime, after: str, limit: int) -> list[str]:
+        """Ids of an owner's recordings that were made before a moment, those behind an id."""
+        with in_our_words():
+            rows = await self._pool.fetch(
+                "SELECT recording_id FROM recording WHERE owner = $1 AND created_at < $2 AND recording_id > $3"
+                " AND status <> 'deleting' ORDER BY recording_id LIMIT $4",
+                owner,
+                before,
+                after,
+                limit,
+            )
+        return [row["recording_id"] for row in rows]
 
     async def get(self, recording_id: str, owner: str) -> Recording:
         """Raises NotFound, also for another owner's and for one that is being deleted."""
@@ -134,6 +209,12 @@ class Recordings:
                 older_than_s,
             )
         return [(row["recording_id"], row["owner"]) for row in rows]
+
+    async def backlog(self) -> Backlog:
+        """Over all users. A file that nobody has decoded yet is taken to be as dense as those of known length."""
+        with in_our_words():
+            [row] = await self._pool.fetch(_BACKLOG)
+        return Backlog(int(row["waiting"]), float(row["seconds"]), int(row["stored"]))
 
     async def touch(self, recording: Recording, every_s: float) -> bool:
         """Sound came for a live recording; written down every so often. False where it is not live any more."""
@@ -210,6 +291,26 @@ class Recordings:
                     owner,
                 )
                 await connection.execute("DELETE FROM recording_part WHERE recording_id = $1", recording_id)
+                await connection.execute("DELETE FROM recording_peaks WHERE recording_id = $1", recording_id)
+
+    async def set_all_deleting(self, owner: str) -> list[tuple[str, str | None, str]]:
+        """`set_deleting` for all of an owner's; ids, jobs, and the states that they were in."""
+        with in_our_words():
+            async with self._pool.acquire() as connection, connection.transaction():
+                rows = await connection.fetch(
+                    "SELECT recording_id, job_id, status FROM recording WHERE owner = $1 FOR UPDATE", owner
+                )
+                await connection.execute(
+                    "UPDATE recording SET status = 'deleting', sealed = '', finished_at = now()"
+                    " WHERE owner = $1 AND status <> 'deleting'",
+                    owner,
+                )
+                await connection.execute(
+                    "DELETE FROM recording_part WHERE recording_id IN"
+                    " (SELECT recording_id FROM recording WHERE owner = $1)",
+                    owner,
+                )
+        return [(row["recording_id"], row["job_id"], row["status"]) for row in rows]
 
     async def is_deleting(self, recording_id: str, owner: str) -> bool:
         row = await self._row(recording_id, owner)
@@ -258,6 +359,28 @@ class Recordings:
             )
         name = f"{recording.recording_id}/{stage}"
         return {row["part"]: json.loads(key.open(row["sealed"], f"{name}/{row['part']}".encode())) for row in rows}
+
+    async def put_peaks(self, recording_id: str, owner: str, packed: bytes) -> None:
+        """The waveform, also for a vault that was locked meanwhile; nothing is kept of what is being deleted."""
+        sealed = await self._keyring.keep(owner, packed, f"{recording_id}/peaks".encode())
+        await self._execute(
+            "INSERT INTO recording_peaks SELECT $1, $3 WHERE EXISTS (SELECT 1 FROM recording"
+            " WHERE recording_id = $1 AND owner = $2 AND status <> 'deleting' FOR SHARE)"
+            " ON CONFLICT (recording_id) DO UPDATE SET sealed = excluded.sealed",
+            recording_id,
+            owner,
+            sealed,
+        )
+
+    async def peaks(self, recording_id: str, owner: str) -> bytes | None:
+        """Packed; None where nobody made them yet. Raises NotFound, VaultLocked."""
+        await self.status(recording_id, owner)
+        key = await self._keyring.user_key(owner)
+        with in_our_words():
+            sealed = await self._pool.fetchval(
+                "SELECT sealed FROM recording_peaks WHERE recording_id = $1", recording_id
+            )
+        return None if sealed is None else key.open(sealed, f"{recording_id}/peaks".encode())
 
     async def waiting(self, owner: str) -> int:
         """Recordings that go on once the vault is unlocked; none while it is."""

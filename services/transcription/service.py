@@ -35,6 +35,7 @@ from shared.schemas.transcription import (
 )
 from shared.schemas.wire import Page
 from shared.storage.blobs import Blobs
+from shared.storage.deletions import Deletions
 from shared.storage.journal import Journals
 from shared.storage.keyring import Keyring
 
@@ -78,6 +79,7 @@ class Studio:
     ) -> None:
         self._settings, self.recordings, self._blobs, self.keyring = settings, recordings, blobs, keyring
         self._journals, self._coordinator, self._rag, self.pipeline = journals, coordinator, rag, pipeline
+        self.deletions = Deletions(settings.data_dir / "deletions")
 
     async def upload(self, user: Principal, body: MultipartBody, family: Family | None = None) -> UploadAccepted:
         """Bytes, row and task are durable when it returns; nothing is left behind when it raises."""
@@ -91,9 +93,7 @@ class Studio:
             info = await self._blobs.write(user.user_id, recording_id, key, chunks, max_bytes=most)
             if info.size_bytes == 0:
                 raise AudioUnreadable("The file is empty.")
-            options = upload_options.read(body.fields, self.pipeline.capabilities)
-            values = options.model_dump() | {"filename": body.filename, "content_type": body.content_type}
-            values["title"] = options.title or _title_of(body.filename)
+            values = self.described(body.fields, body.filename, body.content_type)
             await self.recordings.add(
                 recording_id,
                 user.user_id,
@@ -108,18 +108,52 @@ class Studio:
             raise
         return UploadAccepted(transcript_id=recording_id, job_id=job_id, status="queued")
 
+    def described(self, fields: Mapping[str, str], filename: str | None, content_type: str | None) -> dict[str, Any]:
+        """What is said of a recording, checked. Raises Invalid."""
+        options = upload_options.read(fields, self.pipeline.capabilities)
+        values = options.model_dump() | {"filename": filename, "content_type": content_type}
+        return values | {"title": options.title or _title_of(filename)}
+
+    async def assemble(
+        self, owner: str, recording_id: str, upload_id: str, sound: AsyncIterator[bytes], values: Mapping[str, Any]
+    ) -> str:
+        """A recording of an upload that came in pieces: as if it had come in one. Its job."""
+        key = await self.keyring.data_key(owner)
+        info = await self._blobs.write(owner, recording_id, key, sound, max_bytes=self._settings.max_upload_bytes)
+        await self.recordings.add(
+            recording_id, owner, values, size_bytes=info.size_bytes, sha256=info.sha256, upload_id=upload_id
+        )
+        return await self._submit(recording_id, owner)
+
+    async def job_of(self, user: Principal, recording_id: str) -> str:
+        """Raises NotFound where the recording was deleted."""
+        recording = await self.recordings.get(recording_id, user.user_id)
+        return recording.job_id or await self._submit(recording_id, user.user_id)
+
     async def begin(self, owner: str, start: Start, digest: str) -> Recording:
         """A live recording, durable before its first sound. `digest`: of the secret that resumes it."""
-        recording_id = new_id("rec")
+        recording_id, values = new_id("rec"), self._live_options(start, digest)
+        await self.recordings.add(recording_id, owner, values, size_bytes=0, sha256="", status=LIVE)
+        return await self.recordings.get(recording_id, owner)
+
+    def unkept(self, owner: str, start: Start) -> Recording:
+        """One that only the memory of this process will know."""
+        return Recording(
+            recording_id=new_id("rec"), owner=owner, status=LIVE, job_id=None, options=self._live_options(start, ""),
+            size_bytes=0, duration_s=None, channels=start.channels, error=None, error_code=None,
+            created_at=datetime.now(UTC),
+        )  # fmt: skip
+
+    def _live_options(self, start: Start, digest: str) -> dict[str, Any]:
         fields = start.model_dump(
             exclude_none=True, include=set(upload_options.UploadOptions.model_fields) - {"channels"}
         )
         values = upload_options.checked(fields, self.pipeline.capabilities).model_dump()
         values["title"] = start.title or f"Live recording of {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
         values["channels"] = "separate" if start.channels > 1 else "mono"
-        values["live"] = {"rate_hz": start.sample_rate_hz, "channels": start.channels, "resume": digest}
-        await self.recordings.add(recording_id, owner, values, size_bytes=0, sha256="", status=LIVE)
-        return await self.recordings.get(recording_id, owner)
+        live = {"rate_hz": start.sample_rate_hz, "channels": start.channels, "resume": digest}
+        values["live"] = live | {"keep": start.keep, "quiet": start.quiet}
+        return values
 
     async def adopt(self, recording: Recording, sound: AsyncIterator[bytes]) -> str:
         """A live recording has ended: from now on it is as if it had been uploaded. Its job."""
@@ -265,6 +299,11 @@ class Studio:
         if (await self.recordings.get(recording_id, user.user_id)).family != family:
             raise NotFound
 
+    async def unfinished(self, user: Principal, recording_id: str) -> TranscriptSummary | None:
+        """Its line in the list; None where it is completed and the vault has it. Raises NotFound."""
+        recording = await self.recordings.get(recording_id, user.user_id)
+        return None if recording.status == "completed" else await self._summary(user, recording)
+
     async def _summary(self, user: Principal, recording: Recording) -> TranscriptSummary:
         status, error = await self._status(user, recording)
         return TranscriptSummary(
@@ -309,6 +348,7 @@ class Studio:
             raise PreconditionFailed
         working = recording.job_id is not None and recording.status not in TERMINAL
         await self.recordings.set_deleting(recording_id, user.user_id)
+        await self.deletions.record(user.user_id, "transcript", recording_id)
         if working and recording.job_id is not None:
             with suppress(ProductError):
                 await self._coordinator.cancel(user, recording.job_id)

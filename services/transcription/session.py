@@ -15,11 +15,12 @@ from services.transcription.endpoints import Endpointer, Utterance
 from services.transcription.engines import Sound
 from services.transcription.engines.silero import SpeechDetector
 from services.transcription.outbox import Outbox
-from services.transcription.repository import Recording
+from services.transcription.passing import PassingSound, Unrecorded
+from services.transcription.repository import Recording, Recordings
 from services.transcription.voices import LiveVoices
 from shared.audio.decode import RATE_HZ, as_float
 from shared.audio.resample import Resampler, resampled
-from shared.schemas.live import Event, Vad, Warned
+from shared.schemas.live import Event, Quiet, Vad, Warned
 from shared.storage.journal import Journal
 
 SAVE_S = 0.25
@@ -52,9 +53,16 @@ class Ended:
 class Session:
     """One live recording."""
 
-    def __init__(self, recording: Recording, journal: Journal, voices: LiveVoices) -> None:
-        self.recording, self.journal, self.voices = recording, journal, voices
+    def __init__(
+        self,
+        recording: Recording,
+        journal: Journal | PassingSound,
+        voices: LiveVoices,
+        records: Recordings | Unrecorded,
+    ) -> None:
+        self.recording, self.journal, self.voices, self.records = recording, journal, voices, records
         options = recording.options
+        self._tells_quiet = bool(options["live"].get("quiet"))
         self.rate_hz, self.count = int(options["live"]["rate_hz"]), int(options["live"]["channels"])
         self.names, _ = channel_labels(self.count, options.get("channel_labels")) if self.count > 1 else ({}, [])
         self.redacts = frozenset(options.get("redact") or ())
@@ -88,6 +96,16 @@ class Session:
 
     def seconds_of(self, size_bytes: int) -> float:
         return size_bytes / self.frame_bytes / self.rate_hz
+
+    @property
+    def kept(self) -> bool:
+        return not isinstance(self.journal, PassingSound)
+
+    def forget_sound(self) -> None:
+        """Of a passing stream, all that no words are to be made of any more."""
+        if isinstance(self.journal, PassingSound):
+            needed = [line.endpoints.settled for line in self.lines] + [each.at.start for each in self.ended]
+            self.journal.forget(int(min(needed) * self.rate_hz / RATE_HZ) * self.frame_bytes)
 
     @property
     def audio_ms(self) -> int:
@@ -178,6 +196,12 @@ class Session:
         elif self._behind and lag_s < CAUGHT_UP_S:
             self._behind = False
             self.tell(Warned(code="caught_up", detail="The words are up to date again.", lag_s=round(lag_s, 1)))
+
+    def tell_quiet(self) -> None:
+        """Where nobody speaks and no words are to come."""
+        waiting = self.ended or self.unsaved or any(line.endpoints.open for line in self.lines)
+        if self._tells_quiet and not waiting:
+            self.tell(Quiet(audio_ms=self.audio_ms))
 
     # -- after a restart
 

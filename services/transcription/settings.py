@@ -56,6 +56,10 @@ class Settings(ServiceSettings):
     """Recordings worked on at once; their chunks take turns on the one model, so a short one need not wait."""
     max_upload_bytes: int = 1024**3
     """Largest file taken, in bytes."""
+    partial_upload_s: float = Field(default=86_400.0, gt=0)
+    """How long an upload in pieces waits for its next piece before it is dropped, in seconds."""
+    partial_uploads: int = Field(default=20, ge=1)
+    """Unfinished uploads that one user may have at once."""
     max_duration_s: float = 4 * 3600.0
     """Longest recording taken, in seconds of sound."""
     clip_bytes: int = 25 * 1024**2

@@ -6,6 +6,8 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
+from shared.words import ABBREVIATIONS
+
 LONGEST_CHARS = 220
 """Some 15 s of speech. A sentence beyond it is cut, so that nobody's turn is much longer than another's."""
 UNSPOKEN = frozenset(("Cc", "Cf", "Cn", "Co", "Cs", "So", "Sk", "Me"))
@@ -14,7 +16,7 @@ _SPOKEN = frozenset("°©®™№")
 """Symbols of the same category as emoji that have a name in a sentence."""
 _BRACKETS = str.maketrans("[]\ufe0f\u20e3", "    ")
 """The engines take brackets for their own phoneme notation; the others are what stays of emoji."""
-_ABBREVIATION = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|Sr|Jr|Mt|vs|etc|e\.g|i\.e|approx|No)|\b[A-Z])\.$")
+_ABBREVIATION = re.compile(rf"\b(?:{'|'.join(ABBREVIATIONS)}|Sr|Jr|Mt|etc|approx|No|[A-Z])\.$")
 ABBREVIATION_CHARS = 10
 # A run of marks is looked at once, from its beginning and without going back: thousands of them cost no more than one.
 _END = re.compile(r"(?<![.!?…。！？])[.!?…。！？]++[\"'”’)»]*+(?=\s|$)|(?<=[。！？])|\n\s*\n")

@@ -20,6 +20,7 @@ from shared.auth.principal import Principal
 from shared.errors import Busy, Invalid
 from shared.schemas.problem import FieldError
 from shared.schemas.tts import SpeechRequest, Voice, VoiceList
+from shared.telemetry import here
 
 OPENAI_VOICES = frozenset(
     ("alloy", "ash", "ballad", "cedar", "coral", "echo", "fable", "marin", "nova", "onyx", "sage", "shimmer", "verse")
@@ -52,9 +53,13 @@ class Speaking:
         parts = sentences.cut(request.input)
         if not parts:
             raise _unspeakable()
+        asked: float | None = time.perf_counter()
         with self._place(user.user_id):
             encoder = Encoder(request.response_format, voice.sample_rate_hz, request.speed)
             async for sound in self._sounds(engine, parts, voice):
+                if asked is not None:
+                    here().took("nemo_tts_first_sound_seconds", time.perf_counter() - asked)
+                    asked = None
                 if made := await asyncio.to_thread(encoder.add, sound):
                     yield made
             if encoder.empty:
@@ -80,11 +85,15 @@ class Speaking:
     async def _spoken(self, engine: SpeechEngine, part: str, voice: Voice) -> Sound:
         """The pool is first come, first served, so requests take turns by their sentences."""
         try:
-            return await self._in_thread(partial(engine.speak, part, voice.id))
+            sound, took_s = await self._in_thread(partial(_timed, partial(engine.speak, part, voice.id)))
+            if made_s := len(sound) / voice.sample_rate_hz:
+                here().count("nemo_tts_audio_seconds_total", made_s)
+                here().took("nemo_tts_real_time_factor", took_s / made_s)
+            return sound
         finally:
             self._last = time.monotonic()
 
-    async def _in_thread(self, call: Callable[[], Sound]) -> Sound:
+    async def _in_thread(self, call: Callable[[], tuple[Sound, float]]) -> tuple[Sound, float]:
         return await asyncio.get_running_loop().run_in_executor(self._pool, call)
 
     @contextmanager
@@ -125,6 +134,12 @@ class Speaking:
         self._pool.shutdown(cancel_futures=True)
         if self._engine is not None:
             self._engine.close()
+
+
+def _timed(call: Callable[[], Sound]) -> tuple[Sound, float]:
+    """And the seconds that it took, without those of waiting for the thread."""
+    began = time.perf_counter()
+    return call(), time.perf_counter() - began
 
 
 def _unspeakable() -> Invalid:

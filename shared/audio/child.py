@@ -111,7 +111,7 @@ def opened(file: Any) -> Any:
     try:
         return av.open(file, metadata_errors="ignore", options=options)
     except (av.FFmpegError, ValueError, EOFError) as error:
-        if os.pread(file.fileno(), 8, 0)[4:] == b"ftyp":
+        if _peek(file, 0, 8)[4:] == b"ftyp":
             raise Refused("unreadable", "The file breaks off before its index, so no sound can be read.") from error
         raise Refused("unreadable", "The file is not a kind of audio that we know.") from error
 
@@ -143,14 +143,20 @@ def decode(file: Any, output: int, limits: dict[str, Any], end: dict[str, Any]) 
     end |= {"rate_hz": resampler.rate_hz, "channels": resampler.channels, "format": form}
 
 
+def _peek(file: Any, at: int, size: int) -> bytes:
+    file.seek(at)
+    found: bytes = file.read(size)
+    return found
+
+
 def broke_off(file: Any, form: str) -> bool:
     """True for a WAV that is shorter than its own header says and an Ogg without an end; FFmpeg passes over both."""
-    size = os.fstat(file.fileno()).st_size
+    size = file.seek(0, os.SEEK_END)
     if form == "wav":
-        declared = int.from_bytes(os.pread(file.fileno(), 8, 0)[4:], "little")
+        declared = int.from_bytes(_peek(file, 0, 8)[4:], "little")
         return 0 < declared < STREAMED_RIFF and declared + 8 > size + 1
     if form == "ogg":
-        tail = os.pread(file.fileno(), 65_536, max(0, size - 65_536))
+        tail = _peek(file, max(0, size - 65_536), 65_536)
         page = tail.rfind(b"OggS")
         end_of_stream = 4
         return not 0 <= page < len(tail) - 5 or not tail[page + 5] & end_of_stream
@@ -160,13 +166,13 @@ def broke_off(file: Any, form: str) -> bool:
 def knows_its_length(file: Any, form: str) -> bool:
     """False where FFmpeg guesses the length from a bit rate."""
     if form == "mp3":
-        return any(tag in os.pread(file.fileno(), 400, _id3_bytes(file)) for tag in (b"Xing", b"Info"))
+        return any(tag in _peek(file, _id3_bytes(file), 400) for tag in (b"Xing", b"Info"))
     return form.startswith(("flac", "mov", "matroska"))
 
 
 def _id3_bytes(file: Any) -> int:
     """Size of the tag before the sound, as four numbers of seven bits (ID3v2, section 3.1)."""
-    head: bytes = os.pread(file.fileno(), 10, 0)
+    head = _peek(file, 0, 10)
     if head[:3] != b"ID3" or len(head) < 10:
         return 0
     return 10 + sum(byte << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))

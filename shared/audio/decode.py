@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -75,17 +75,23 @@ def mixed(samples: Samples) -> Samples:
 
 def as_float(samples: Samples) -> NDArray[np.float32]:
     """float32 in [-1, 1], as the models want it."""
-    return samples.astype(np.float32) / 32768.0
+    found = samples.astype(np.float32)
+    found /= 32768.0  # in place: a second copy of a long sound would be its largest cost
+    return found
 
 
 async def decode(source: bytes | AsyncIterator[bytes], *, limits: DecodeLimits | None = None) -> Decoded:
-    """Decode a whole file. Raises AudioUnreadable or AudioTooLong with what is wrong with it."""
+    """Decode a whole file into memory; for one of hours there is `shared.audio.tracks.decode_long`.
+
+    Raises AudioUnreadable or AudioTooLong with what is wrong with it.
+    """
     limits = limits or DecodeLimits()
     encoded, pcm = os.memfd_create("audio"), os.memfd_create("pcm")
     try:
         if await fill(encoded, source) == 0:
             raise AudioUnreadable("The file is empty.")
-        facts = await _run(encoded, pcm, limits)
+        values = asdict(limits) | {"output_bytes": limits.max_pcm_bytes}
+        facts = await judged(run_apart("shared.audio.child", encoded, pcm, values, deadline_s=limits.deadline_s))
         return Decoded(_mapped(pcm, facts["channels"]), facts["rate_hz"], facts["format"], facts["truncated"])
     finally:
         os.close(encoded)
@@ -98,11 +104,10 @@ def _mapped(pcm: int, channels: int) -> Samples:
     return frames.reshape(-1, channels).T
 
 
-async def _run(encoded: int, pcm: int, limits: DecodeLimits) -> dict[str, Any]:
-    """What the child says about the sound that it wrote."""
-    values = asdict(limits) | {"output_bytes": limits.max_pcm_bytes}
+async def judged(work: Awaitable[dict[str, Any] | None]) -> dict[str, Any]:
+    """What the child says about the sound that it wrote. Raises AudioUnreadable or AudioTooLong."""
     try:
-        facts = await run_apart("shared.audio.child", encoded, pcm, values, deadline_s=limits.deadline_s)
+        facts = await work
     except TimeoutError as error:
         raise AudioUnreadable("Decoding the file took too long.") from error
     if facts is None:

@@ -56,9 +56,13 @@ class ServiceIdentity:
 
     @classmethod
     def from_settings(cls, service: str, settings: ServiceSettings) -> ServiceIdentity:
-        """Keys of `<secrets>/service_keys`. FileNotFoundError where `nemo up` has not made them."""
-        folder = settings.secrets_folder / "service_keys"
-        private = serialization.load_pem_private_key((folder / f"{service}.key").read_bytes(), password=None)
+        """Keys of `<secrets>/service_keys`; in a container, which holds no other's, its own is `<secrets>/service_key`.
+
+        FileNotFoundError where nobody has made them.
+        """
+        folder, alone = settings.secrets_folder / "service_keys", settings.secrets_folder / "service_key"
+        own = alone if alone.is_file() else folder / f"{service}.key"
+        private = serialization.load_pem_private_key(own.read_bytes(), password=None)
         if not isinstance(private, Ed25519PrivateKey):
             raise ValueError(f"{service}.key is not an Ed25519 key")
         known = {name: _public_key(folder / f"{name}.pub") for name in SERVICE_PORTS}

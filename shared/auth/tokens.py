@@ -20,7 +20,8 @@ from jose import jwt
 from shared.errors import Unauthenticated
 from shared.schemas.ids import new_id
 
-TokenType = Literal["at+jwt", "rt+jwt"]
+TokenType = Literal["at+jwt", "rt+jwt", "al+jwt"]
+"""Access, refresh, and a link to the sound of one recording."""
 
 ALGORITHM = "HS256"
 MAX_TOKEN_BYTES = 4096
@@ -41,18 +42,23 @@ def key_id(key: str) -> str:
 
 
 class UserTokens:
-    """Signs with the primary key; verifies with the primary and, while rotating, the previous one.
+    """Signs with the primary key; verifies with it and, while rotating, others: those before and the one to come.
 
     Raises ValueError at start where a key is shorter than 32 bytes.
     """
 
     def __init__(self, primary: str, previous: str | None = None) -> None:
-        for key in (primary, previous):
-            if key is not None and len(key.encode()) < MIN_KEY_BYTES:
-                raise ValueError(f"A signing key needs at least {MIN_KEY_BYTES} bytes.")
-        self._primary_id = key_id(primary)
-        self._keys = {key_id(key): key for key in (primary, previous) if key}
         self._verified: dict[bytes, dict[str, Any]] = {}
+        self.exchange(primary, previous)
+
+    def exchange(self, primary: str, previous: str | None = None) -> None:
+        """Other keys from now on; `previous` may hold several, separated by white space. Raises ValueError."""
+        found = (primary, *(previous or "").split())
+        if any(len(key.encode()) < MIN_KEY_BYTES for key in found):
+            raise ValueError(f"A signing key needs at least {MIN_KEY_BYTES} bytes.")
+        self._keys = {key_id(key): key for key in found}
+        self._primary_id = key_id(primary)
+        self._verified.clear()  # a key that is gone verifies nothing, also not what it verified before
 
     def issue(self, kind: TokenType, user_id: str, *, life_s: int, claims: Mapping[str, Any] | None = None) -> str:
         """A signed token that is valid for `life_s` seconds from now."""

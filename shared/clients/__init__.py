@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 
 import aiohttp
 
+from shared import tracing
 from shared.auth.principal import Principal
 from shared.auth.service_tokens import ServiceIdentity
 from shared.errors import Busy, DeadlineExceeded, NotFound, ProductError, UpstreamUnavailable, from_problem
@@ -88,16 +89,18 @@ class ServiceClient:
         if not _PATH.fullmatch(path):
             raise NotFound
         timeout = aiohttp.ClientTimeout(total=deadline_s, connect=_POOL_S, sock_connect=_CONNECT_S)
+        span = tracing.begun(f"{method} {self.service}", "client", server__address=self.service)
         try:
             async with self._open().request(
                 method,
                 self.url + path,
                 data=content,
                 params=_plain(params),
-                headers=self._headers(user, headers),
+                headers=self._headers(user, headers, span.traceparent),
                 timeout=timeout,
                 allow_redirects=False,
             ) as answer:
+                span.note(http__response__status_code=answer.status)
                 if answer.status >= 400:
                     raise await self._error_of(answer)
                 yield answer
@@ -107,11 +110,13 @@ class ServiceClient:
             raise DeadlineExceeded(f"The {self.service} service took longer than allowed.") from error
         except (aiohttp.ClientError, ConnectionError) as error:
             raise UpstreamUnavailable(f"The {self.service} service does not answer; try again in a moment.") from error
+        finally:
+            span.end()
 
     @asynccontextmanager
     async def socket(self, path: str, *, user: Principal) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
         """An open WebSocket. Raises what the service raised, or UpstreamUnavailable."""
-        headers = self._headers(user, None)
+        headers = self._headers(user, None, tracing.current())
         timeout = aiohttp.ClientWSTimeout(ws_close=5)
         try:
             async with self._open().ws_connect(
@@ -138,9 +143,12 @@ class ServiceClient:
     def _full(self) -> Busy:
         return Busy(f"The {self.service} service takes no more calls just now; try again in a moment.", retry_after_s=5)
 
-    def _headers(self, user: Principal | None, extra: Mapping[str, str] | None) -> dict[str, str]:
+    def _headers(
+        self, user: Principal | None, extra: Mapping[str, str] | None, traceparent: str | None
+    ) -> dict[str, str]:
         token = self._identity.token_for(self.service, user)
-        return {**(extra or {}), "Authorization": f"Bearer {token}", "X-Request-Id": request_id.get()}
+        traced = {"traceparent": traceparent} if traceparent else {}
+        return {**(extra or {}), **traced, "Authorization": f"Bearer {token}", "X-Request-Id": request_id.get()}
 
     async def _error_of(self, answer: aiohttp.ClientResponse) -> ProductError:
         try:

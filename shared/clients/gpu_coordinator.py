@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
+from shared import tracing
 from shared.auth.principal import Principal
 from shared.clients import ServiceClient
+from shared.logging import request_id
 from shared.schemas.coordinator import ClaimTask, FinishTask, Job, ReportTask, SubmitTask, Task
 from shared.schemas.gpu import GpuStatus, Holder, RegisterHolder, SyncHolder
 from shared.schemas.wire import Page
+
+ORIGIN = "origin"
+"""Key in the payload of a task: the request that it came from."""
 
 
 class CoordinatorClient(ServiceClient):
     service = "gpu-coordinator"
 
     async def submit(self, request: SubmitTask) -> Task:
-        """Durable when it returns."""
+        """Durable when it returns. The payload also says for which request it is, so that the work can be found."""
+        origin = {"request_id": request_id.get(), "traceparent": tracing.current()}
+        request = request.model_copy(update={"payload": request.payload | {ORIGIN: origin}})
         return Task.model_validate(
             await self.json("POST", "/queue/task", user=None, body=request.model_dump(mode="json"))
         )

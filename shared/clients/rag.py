@@ -24,6 +24,7 @@ from shared.schemas.rag import (
     SearchRequest,
 )
 from shared.schemas.summaries import Summary
+from shared.schemas.sync import Changes
 from shared.schemas.transcription import EditTranscript, Transcript, TranscriptSummary
 from shared.schemas.wire import Page
 
@@ -154,6 +155,10 @@ class RagClient(TranscriptEdits, VaultDoors):
     async def put_message(self, user: Principal, conversation_id: str, message: Message) -> Message:
         path = f"/rag/conversations/{conversation_id}/messages/{message.message_id}"
         return Message.model_validate(await self.json("PUT", path, user=user, body=message.model_dump(mode="json")))
+
+    async def changes(self, user: Principal, after: int, limit: int) -> Changes:
+        params = {"after": after, "limit": limit}
+        return Changes.model_validate(await self.json("GET", "/rag/changes", user=user, params=params))
 
     async def clear(self, user: Principal) -> None:
         await self.json("DELETE", "/rag/all", user=user, deadline_s=120)

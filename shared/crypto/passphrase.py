@@ -82,5 +82,10 @@ def unwrap_by_code(code: str, wrapped: bytes, aad: bytes) -> bytes:
 
 
 def _of_code(code: str) -> bytes:
+    return key_of_code(code, "nemo recovery code v1")
+
+
+def key_of_code(code: str, purpose: str) -> bytes:
+    """32 bytes for one purpose; the same however the code was typed."""
     plain = "".join(each for each in code.upper() if each.isalnum()).translate(_LIKE)
-    return derive(plain, "nemo recovery code v1")
+    return derive(plain, purpose)

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol
 
+from shared import telemetry
 from shared.clients.gpu_coordinator import CoordinatorClient
 from shared.errors import (
     Busy,
@@ -159,7 +160,8 @@ class Holder:
         self._waiting += 1
         self._ring()
         try:
-            await self._until_ready(most_s, told, unless)
+            with telemetry.here().timed("nemo_model_wait_seconds"):
+                await self._until_ready(most_s, told, unless)
             self._using += 1
             try:
                 yield
@@ -236,6 +238,8 @@ class Holder:
 
     async def run(self) -> None:
         set_on_death(self.model, self._died)
+        telemetry.here().ask("nemo_model_ready", lambda: self.ready)
+        telemetry.here().ask("nemo_model_memory_bytes", lambda: self._used_bytes if self.model.alive else 0)
         try:
             async with background(self._listen(), self._measure()):
                 while True:

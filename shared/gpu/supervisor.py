@@ -18,9 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shared import tracing
 from shared.errors import ModelFailed, ModelLost, from_problem
 from shared.gpu.child import HEAD, SILENCE_S, frame
 from shared.settings import ROOT, plain_environment
+from shared.telemetry import here
 
 log = logging.getLogger(__name__)
 PULSE_S = SILENCE_S / 6
@@ -85,14 +87,16 @@ class ModelChild:
 
     async def wake(self) -> None:
         """Raises ModelOutOfMemory, ModelLost, or what the model says is missing."""
-        if not self.alive:
-            await self._start()
-        self.facts = await self._ask({"do": "load", "settings": self._settings})
+        with here().timed("nemo_model_wake_seconds"):
+            if not self.alive:
+                await self._start()
+            self.facts = await self._ask({"do": "load", "settings": self._settings})
 
     async def park(self) -> None:
         """The memory is free when it returns, but for what the process itself takes."""
         if self.alive:
-            await self._ask({"do": "unload"})
+            with here().timed("nemo_model_park_seconds"):
+                await self._ask({"do": "unload"})
 
     async def kill(self) -> None:
         """The process is gone when it returns. Never raises."""
@@ -110,12 +114,13 @@ class ModelChild:
         """What the model answers, as plain JSON. `samples`: the argument that is sound, and the sound."""
         message = {"do": "call", "name": name, "arguments": arguments, "samples": samples[0] if samples else None}
         sound = np.ascontiguousarray(samples[1], dtype=np.float32).tobytes() if samples else b""
-        return await self._ask(message, sound)
+        with tracing.span(f"model {name}"):
+            return await self._ask(message, sound)
 
     async def stream(self, name: str, **arguments: Any) -> AsyncGenerator[Any, None]:
         """Pieces as they come; closing it stops the model after the piece in hand."""
         number, answers = await self._send({"do": "call", "name": name, "arguments": arguments})
-        ended = False
+        ended, span = False, tracing.begun(f"model {name}")
         try:
             while not ended:
                 answer = await answers.get()
@@ -125,6 +130,7 @@ class ModelChild:
                 else:
                     _value(answer)
         finally:
+            span.end()
             if not ended:
                 await self._stop(number, answers)
             self._answers.pop(number, None)
@@ -168,6 +174,7 @@ class ModelChild:
                 stdin=asyncio.subprocess.DEVNULL, pass_fds=(theirs.fileno(),), cwd=ROOT,
                 env=plain_environment() | {"OMP_WAIT_POLICY": "passive", "HF_HUB_OFFLINE": "1"},
             )  # fmt: skip
+        here().count("nemo_model_starts_total")
         reader, self._writer = await asyncio.open_connection(sock=ours)
         self._beside = [
             asyncio.create_task(self._read(reader, self._process)),
@@ -197,6 +204,7 @@ class ModelChild:
         await process.wait()
         if self._process is process:
             log.warning("the model's process ended", extra={"code": process.returncode})
+            here().count("nemo_model_deaths_total")
             self._lost()
             self.on_death()
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from pydantic import ValidationError
 
-from shared.clients.gpu_coordinator import CoordinatorClient
+from shared import tracing
+from shared.clients.gpu_coordinator import ORIGIN, CoordinatorClient
 from shared.errors import Conflict, ProductError, VaultLocked
 from shared.gpu.holder import Holder, Preempted
+from shared.logging import request_id
 from shared.schemas.coordinator import ClaimTask, FinishTask, Progress, ReportTask, Task
 
 log = logging.getLogger(__name__)
@@ -106,6 +109,22 @@ class TaskContext:
         return True
 
 
+@contextmanager
+def _for_its_request(task: Task) -> Iterator[None]:
+    """Log lines, calls and spans inside belong to the request that the task came from."""
+    origin = task.payload.get(ORIGIN)
+    origin = origin if isinstance(origin, dict) else {}
+    token = request_id.set(str(origin.get("request_id") or "-"))
+    try:
+        with tracing.span(
+            f"task {task.kind}", "consumer", parent=origin.get("traceparent"), nemo__task__attempt=task.attempt
+        ):
+            log.info("a task begins", extra={"task_id": task.task_id, "kind": task.kind, "attempt": task.attempt})
+            yield
+    finally:
+        request_id.reset(token)
+
+
 Handler = Callable[[TaskContext], Awaitable[dict[str, Any] | None]]
 
 
@@ -141,7 +160,8 @@ class TaskWorker:
                 task = await self._client.claim(claim)
                 wait_s = RETRY_S[0]
                 if task is not None:
-                    await self._run(task)
+                    with _for_its_request(task):
+                        await self._run(task)
             except Exception as error:  # nothing may end a worker but its own cancellation
                 if not isinstance(error, ProductError):
                     log.exception("the worker stumbled", extra={"kind": type(error).__name__})

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import io
 import json
 import os
 import resource
 import signal
+import socket
+import struct
 import sys
-from typing import Any
+from typing import Any, BinaryIO
 
 
 class Refused(Exception):
@@ -22,6 +25,48 @@ class Refused(Exception):
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)
         self.code = code
+
+
+_ASKED = struct.Struct(">QQ")
+_AHEAD_BYTES = 256 * 1024
+
+
+class Served(io.RawIOBase):
+    """A file whose bytes come from the process outside; see `run_served` there."""
+
+    def __init__(self, descriptor: int, size: int) -> None:
+        self._socket, self._size, self._at = socket.socket(fileno=descriptor), size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        self._at = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence])
+        return self._at
+
+    def readinto(self, into: Any, /) -> int:
+        view = memoryview(into).cast("B")[: max(0, self._size - self._at)]
+        if not view:
+            return 0
+        self._socket.sendall(_ASKED.pack(self._at, self._at + len(view)))
+        left = view
+        while left:
+            count = self._socket.recv_into(left)
+            if count == 0:
+                raise OSError("the file is not served any more")
+            left = left[count:]
+        self._at += len(view)
+        return len(view)
+
+
+def given(descriptor: int, limits: dict[str, Any]) -> BinaryIO:
+    """The one file to read."""
+    if "source_bytes" in limits:
+        return io.BufferedReader(Served(descriptor, limits["source_bytes"]), _AHEAD_BYTES)
+    return os.fdopen(descriptor, "rb")
 
 
 def limit_myself(limits: dict[str, Any]) -> None:
@@ -44,7 +89,8 @@ def die_with_parent() -> None:
 def main() -> None:
     """Arguments: name of the module, file descriptors of the input and of the output, limits as JSON."""
     module = importlib.import_module(sys.argv[1])
-    file, output, limits = os.fdopen(int(sys.argv[2]), "rb"), int(sys.argv[3]), json.loads(sys.argv[4])
+    output, limits = int(sys.argv[3]), json.loads(sys.argv[4])
+    file = given(int(sys.argv[2]), limits)
     module.warm_up()
     limit_myself(limits)
     try:

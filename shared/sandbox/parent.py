@@ -1,6 +1,7 @@
 """The outside: gives a file to a child and hears what became of it.
 
-Input and output live in anonymous memory (memfd), so no plaintext touches the disk.
+Input and output live in anonymous memory (memfd), or come and go through a socket and a pipe where they are too large
+for that; either way no plaintext touches the disk.
 """
 
 from __future__ import annotations
@@ -8,14 +9,25 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
+import struct
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from shared.errors import StorageFailed
 
 _ROOT = Path(__file__).parents[2]
 _START = "import sys; sys.path.insert(0, sys.argv.pop(1)); from shared.sandbox.child import main; main()"
 """Isolated (`-I`) Python knows no folder of ours, so it is told the one."""
+
+Read = Callable[[int, int], Awaitable[bytes]]
+"""Bytes `[start, end)` of a file."""
+ASKED = struct.Struct(">QQ")
+"""A child's question: start and end of the bytes that it wants, within the file."""
+_PIPE_BYTES = 64 * 1024
 
 
 async def fill(descriptor: int, source: bytes | AsyncIterator[bytes]) -> int:
@@ -71,3 +83,59 @@ def _answer(said: bytes) -> dict[str, Any] | None:
     except (ValueError, IndexError):
         return None
     return found
+
+
+async def run_served(
+    module: str, read: Read, size: int, keep: Callable[[bytes], None], limits: Mapping[str, Any], *, deadline_s: float
+) -> dict[str, Any] | None:
+    """As `run_apart`, for a file of `size` bytes that the child asks for in ranges and output that is kept as it comes.
+
+    `keep` is called in a thread. What `read` or `keep` raises ends the child and is raised here.
+    """
+    ours, theirs = socket.socketpair()
+    taken, given = os.pipe()
+    ours.setblocking(False)
+    keeping = asyncio.create_task(asyncio.to_thread(_keep_all, taken, keep))
+    values = dict(limits) | {"source_bytes": size}
+    running = asyncio.create_task(run_apart(module, theirs.fileno(), given, values, deadline_s=deadline_s))
+    answering = asyncio.create_task(_answer_ranges(ours, read, size))
+    said: dict[str, Any] | BaseException | None = None
+    failed: BaseException | None = None
+    refused: BaseException | None = None
+    try:
+        await asyncio.wait({running, answering}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        if not running.done():  # nobody waits for it, or it waits for bytes that will not come
+            running.cancel()
+        answering.cancel()
+        said, failed = await asyncio.gather(running, answering, return_exceptions=True)
+        theirs.close()
+        os.close(given)  # the last end to write to, so the thread that keeps comes to its end
+        (refused,) = await asyncio.gather(keeping, return_exceptions=True)
+        ours.close()
+    for error in (failed, refused, said):
+        if isinstance(error, Exception):
+            raise error
+    return said if isinstance(said, dict) else None
+
+
+async def _answer_ranges(ours: socket.socket, read: Read, size: int) -> None:
+    """As long as the child lives; ends early only by raising."""
+    loop = asyncio.get_running_loop()
+    with suppress(ConnectionError):  # the child has ended
+        while asked := await loop.sock_recv(ours, ASKED.size):
+            start, end = ASKED.unpack(asked)
+            found = await read(start, min(end, size))
+            if len(found) != end - start:
+                raise StorageFailed("The stored file is shorter than it should be.")
+            await loop.sock_sendall(ours, found)
+    await asyncio.Event().wait()
+
+
+def _keep_all(taken: int, keep: Callable[[bytes], None]) -> None:
+    """Blocking. Up to the end of what the child writes; a child whose output is refused finds the pipe broken."""
+    try:
+        while data := os.read(taken, _PIPE_BYTES):
+            keep(data)
+    finally:
+        os.close(taken)

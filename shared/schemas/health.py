@@ -26,3 +26,28 @@ class PlatformHealth(Wire):
     first_run: bool
     """True while no user exists."""
     services: dict[str, str]
+
+
+class Tus(Wire):
+    """Resumable uploads by the protocol of https://tus.io."""
+
+    version: str
+    extensions: list[str]
+    path: str
+    max_bytes: int
+    """Largest file."""
+
+
+class ServerCard(Wire):
+    """What a server says of itself to anybody."""
+
+    product: Literal["nemo-server"] = "nemo-server"
+    name: str
+    """As its operator calls it."""
+    version: str
+    api_version: int
+    registration_open: bool
+    """Whether anybody may make an account; while there is none, the first one becomes the administrator."""
+    first_run: bool
+    features: list[str]
+    tus: Tus

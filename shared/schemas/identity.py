@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from shared.schemas.wire import Request, Wire
+from shared.schemas.wire import Page, Request, Wire
 
 Role = Literal["admin", "user"]
 Username = Annotated[str, StringConstraints(pattern=r"^[\w][\w.@+-]{2,63}$", strip_whitespace=True)]
@@ -57,6 +57,11 @@ class ChangePassword(Request):
     new_password: Password
 
 
+class DeleteAccount(Request):
+    password: Password
+    """The account's, once more."""
+
+
 class NewAccessToken(Request):
     name: Annotated[str, StringConstraints(min_length=1, max_length=100, strip_whitespace=True)]
     scopes: Annotated[list[str], Field(min_length=1, max_length=20)]
@@ -82,6 +87,60 @@ class EditUser(Request):
     disabled: bool | None = None
 
 
+class Session(Wire):
+    """One sign-in and everything refreshed from it."""
+
+    id: str
+    device: str
+    """What it called itself when it signed in, shortened; anybody may call themselves anything."""
+    created_at: datetime
+    last_used_at: datetime
+    """When it was last refreshed; while in use that is every quarter of an hour or less."""
+    expires_at: datetime
+    current: bool
+    """True for the one that asks."""
+
+
+class AuditEntry(Wire):
+    """Something that was done to accounts, sessions or tokens."""
+
+    seq: int
+    at: datetime
+    action: str
+    """For example `signed_in` or `user_changed`."""
+    actor: str | None = None
+    """Id of the user who did it; None where nobody was signed in."""
+    subject: str | None = None
+    """Id of the user, session or token that it was done to."""
+    address: str | None = None
+    details: dict[str, str] = Field(default_factory=dict)
+
+
+class AuditPage(Page[AuditEntry]):
+    """The newest first."""
+
+    verified: bool
+    """True where the whole log is as it was written; false where somebody changed it."""
+    first_broken: int | None = None
+    """Number of the first entry that was changed, or is missing."""
+
+
 class Ticket(Wire):
     ticket: str
     expires_in: int = 30
+
+
+class BackupRecord(Wire):
+    at: datetime
+    archive: str = ""
+    """The name of the file, without its folder."""
+
+
+class Backups(Wire):
+    """What is known of backups; None where it never happened on this machine."""
+
+    made: BackupRecord | None = None
+    verified: BackupRecord | None = None
+    """Every byte was read and compared."""
+    drilled: BackupRecord | None = None
+    """All of it was restored, for practice, and its vaults were opened."""

@@ -37,6 +37,11 @@ class Start(Request):
     tags: Annotated[list[Tag], Field(max_length=50)] = Field(default_factory=list)
     resume_token: Annotated[str, StringConstraints(max_length=200)] | None = None
     """Goes on with a dropped session: all else is as it was, what else is said here is not looked at."""
+    keep: bool = True
+    """False: words only. Sound and words stay in memory while they are needed, no recording comes of it, and a dropped
+    session cannot be gone on with."""
+    quiet: bool = False
+    """Also tell `quiet`."""
     last_seq: Annotated[int, Field(ge=0, le=2**53)] = 0
     """The last `seq` that was received: finals after it are sent again."""
 
@@ -65,8 +70,9 @@ class Event(Wire):
 
 class Ready(Event):
     type: Literal["ready"] = "ready"
-    transcript_id: str
-    resume_token: str
+    transcript_id: str | None = None
+    """None, as the token, where nothing is kept."""
+    resume_token: str | None = None
     resumed: bool = False
     audio_ms: int = 0
     """Sound that is durable: a client that resumes sends what comes after it."""
@@ -140,6 +146,14 @@ class Ack(Event):
     audio_ms: int
 
 
+class Quiet(Event):
+    """Nobody is speaking, and the finals of all that was said are told; only where `start` asked for it."""
+
+    type: Literal["quiet"] = "quiet"
+    audio_ms: int
+    """Sound that had come by then. A `flush` is answered by one that covers all sound before it."""
+
+
 class Warned(Event):
     """`falling_behind`, `caught_up`, `model_not_ready`, `longest_reached`: something that did not stop the stream."""
 
@@ -158,10 +172,12 @@ class Failed(Event):
 
 
 class End(Event):
-    """The recording is stored; its speakers, emotions and a last reading of the words follow as a job."""
+    """The recording is stored; its speakers, emotions and a last reading of the words follow as a job.
+
+    Where nothing is kept there is neither, and this only says that all words were told."""
 
     type: Literal["end"] = "end"
-    transcript_id: str
-    job_id: str
+    transcript_id: str | None = None
+    job_id: str | None = None
     audio_ms: int
     duration_s: float

@@ -43,15 +43,15 @@ class Imported(Wire):
     different: int = 0
     """The id was here with other content, which stays."""
     orphaned: int = 0
-    """Its transcript or document is neither here nor in the archive."""
+    """Its transcript or document is neither here nor in the archive, or not the one that it belongs to."""
 
 
 class ImportResult(Wire):
     parts: dict[str, Imported]
     files: Imported
     """Originals of documents."""
-    audio_skipped: int = 0
-    """Recordings in the archive; they are not taken back, their transcripts are."""
+    audio: Imported
+    """The sound of recordings. `different`: it cannot be kept here, being too large or under an id that is taken."""
     job_id: str | None = None
     """Makes the vectors of what came; None where nothing did."""
 
@@ -64,6 +64,8 @@ class RetentionRules(Request):
 
     transcripts_days: Days | None = None
     """Recordings with their sound, text and passages."""
+    audio_days: Days | None = None
+    """The sound of recordings alone; their text stays, and is found as before."""
     documents_days: Days | None = None
     conversations_days: Days | None = None
     """Counted from the last message."""
@@ -76,8 +78,10 @@ class RetentionRun(Wire):
     removed: dict[str, int]
     remaining: dict[str, int]
     """Older than allowed, yet here; looked for anew after the deletions."""
+    unknown: list[str] = Field(default_factory=list)
+    """What could not be looked at, for the service that has it did not answer."""
     verified: bool
-    """Nothing remained."""
+    """Everything was looked at, and nothing remained."""
 
 
 class Retention(Wire):

@@ -117,6 +117,8 @@ class Citation(Wire):
     """When it was said or written."""
     superseded_by: int | None = None
     """The number of the citation (from 1) that says otherwise and is newer."""
+    related: bool = False
+    """The nearest that was found, shown as such: what was asked for is not in it."""
 
 
 Verdict = Literal["supported", "contradicted", "unsupported"]

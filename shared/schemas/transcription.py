@@ -127,6 +127,13 @@ class Transcript(Wire):
     metadata: Metadata = Field(default_factory=Metadata)
 
 
+class StoredSound(Wire):
+    """The sound of a recording as it was put back."""
+
+    size_bytes: int
+    sha256: str
+
+
 class TranscriptSummary(Wire):
     """One line of the list: a transcript without its segments."""
 
@@ -161,6 +168,26 @@ class UploadAccepted(Wire):
     transcript_id: str
     job_id: str
     status: Status
+
+
+class AudioLink(Wire):
+    """Where a player that sends no headers finds the sound of one recording."""
+
+    url: str
+    """Path and query; who has it may listen, so it belongs into no log and no history."""
+    expires_in: int
+    """Seconds that it is good for, and no longer than the session that asked for it."""
+
+
+class Waveform(Wire):
+    """What a recording looks like."""
+
+    duration_s: float
+    channels: int
+    points: int
+    """As many as asked for; fewer where the sound is too short for so many."""
+    peaks: list[list[float]]
+    """Per channel `lowest, highest, lowest, ...` in [-1, 1], two numbers a point."""
 
 
 class ClipTranscript(Wire):

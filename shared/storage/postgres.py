@@ -65,18 +65,25 @@ async def migrate(pool: Pool, service: str, folder: Path) -> None:
         async with pool.acquire() as connection:
             await connection.execute("SELECT pg_advisory_lock($1)", _MIGRATION_LOCK)
             try:
-                await _apply(connection, service, sorted(folder.glob("[0-9][0-9][0-9]_*.sql")))
+                await apply(connection, service, sorted(folder.glob("[0-9][0-9][0-9]_*.sql")))
             finally:
                 await connection.execute("SELECT pg_advisory_unlock($1)", _MIGRATION_LOCK)
 
 
-async def _apply(connection: Any, service: str, files: list[Path]) -> None:
+async def apply(connection: Any, service: str, files: list[Path]) -> None:
+    """Those of `files` that this database has not seen. Raises StorageFailed where it has seen newer ones."""
     await connection.execute(
         "CREATE TABLE IF NOT EXISTS schema_migration (service text, version int, applied_at timestamptz DEFAULT now(),"
         " PRIMARY KEY (service, version))"
     )
     rows = await connection.fetch("SELECT version FROM schema_migration WHERE service = $1", service)
     done = {row["version"] for row in rows}
+    newest = max((int(file.name[:3]) for file in files), default=0)
+    if max(done, default=0) > newest:
+        raise StorageFailed(
+            f"The database was made by a newer version ({service} is at schema {max(done)}, this version knows "
+            f"{newest}). Install the newer version again, or restore a backup that was made before the upgrade."
+        )
     for file in files:
         version = int(file.name[:3])
         if version in done:

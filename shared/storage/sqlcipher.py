@@ -63,8 +63,16 @@ def transaction(connection: Connection) -> Iterator[None]:
 
 
 def migrate(connection: Connection, steps: Sequence[str]) -> None:
-    """Run the steps that this file has not seen; `PRAGMA user_version` counts those it has."""
+    """Run the steps that this file has not seen; `PRAGMA user_version` counts those it has.
+
+    Raises StorageFailed for a file that has seen more steps than there are here; nothing is changed then.
+    """
     with in_our_words():
         done = connection.execute("PRAGMA user_version").fetchone()[0]
+        if done > len(steps):
+            raise StorageFailed(
+                f"The database was made by a newer version (schema {done}, this version knows {len(steps)}). Install"
+                " the newer version again, or restore a backup that was made before the upgrade."
+            )
         for number, step in enumerate(steps[done:], start=done + 1):
             connection.executescript(f"BEGIN;\n{step}\n;PRAGMA user_version = {number};\nCOMMIT;")

@@ -148,6 +148,18 @@ async def test_nothing_found_is_said_and_marks_nothing(house: House) -> None:
     assert events(run, "evidence") == [] and house.model.prompts == [] and answer.context is None
 
 
+async def test_what_is_near_but_no_answer_is_shown_as_near_and_the_model_is_not_asked(house: House) -> None:
+    await house.remember("The plumber comes on Tuesday at nine.")
+    answer, run = await house.ask("What colour is the plumber's van?")
+    assert answer.response.startswith("I found nothing") and "The plumber comes on Tuesday at nine." in answer.response
+    assert [each.related for each in answer.citations] == [True]
+    assert house.model.prompts == [] and answer.model == "extractive"
+    assert [each["related"] for each in events(run, "citation")] == [True]
+    assert (await house.stored(answer.conversation_id))[-1].citations[0].related
+    found, _ = await house.ask("When does the plumber come?")
+    assert [each.related for each in found.citations] == [False]
+
+
 async def test_an_answer_from_no_memory_is_not_marked(house: House) -> None:
     house.model.words = "Paris is the capital of France."
     answer, _ = await house.ask("What is the capital of France?", include_context=False)

@@ -23,7 +23,7 @@ CANARY = "quetzalcoatl-7341"
 
 
 class Shelves(House):
-    services = ("gpu-coordinator", "rag")
+    services = ("gpu-coordinator", "rag", "transcription")  # the last has the sound that "all" means too
 
 
 @pytest.fixture(scope="module")
@@ -300,7 +300,12 @@ async def test_retention_is_set_applied_and_shown(http: httpx.AsyncClient) -> No
     assert (await http.get("/rag/retention")).json()["last_run"] is None
     await send(http, b"Young enough.")
     told = (await http.put("/rag/retention", json={"documents_days": 30})).json()
-    assert told["rules"] == {"transcripts_days": None, "documents_days": 30, "conversations_days": None}
+    assert told["rules"] == {
+        "transcripts_days": None,
+        "documents_days": 30,
+        "conversations_days": None,
+        "audio_days": None,
+    }
     assert told["last_run"]["verified"] and told["last_run"]["removed"] == {"documents": 0}
     assert (await http.get("/rag/retention")).json() == told
     for wrong in ({"documents_days": 0}, {"document_days": 3}):

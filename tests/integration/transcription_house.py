@@ -110,7 +110,7 @@ class House:
             self.wait_ready(name)
 
     def wait_ready(self, name: str) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             assert self._running[name].poll() is None, self.log(name)
             try:

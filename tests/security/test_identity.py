@@ -147,6 +147,15 @@ async def test_the_last_admin_stays(http: httpx.AsyncClient) -> None:
     assert (await http.delete(f"/auth/users/{me}", headers=bearer(admin))).status_code == 409
 
 
+async def test_ones_own_account_goes_only_with_the_password_and_not_the_last_admins(http: httpx.AsyncClient) -> None:
+    admin, user = await join(http, "admin"), await join(http, "user")
+    for pair, password, status in ((user, "not the pass phrase", 422), (admin, PASSWORD, 409)):
+        answer = await http.request("DELETE", "/auth/me", json={"password": password}, headers=bearer(pair))
+        assert answer.status_code == status, answer.text
+        assert (await http.get("/auth/me", headers=bearer(pair))).status_code == 200
+    assert (await http.request("DELETE", "/auth/me", headers=bearer(user))).status_code == 422
+
+
 async def test_changing_the_password_ends_other_sessions(http: httpx.AsyncClient) -> None:
     here = await join(http)
     there = (await http.post("/auth/login", json={"username": "anna", "password": PASSWORD})).json()

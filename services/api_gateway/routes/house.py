@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 import time
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from shared.auth.dependencies import PublicRoute, bearer_token
+from shared.auth.dependencies import PublicRoute, is_collector
 from shared.clients import ServiceClient
 from shared.errors import Forbidden, ProductError
 from shared.schemas.health import PlatformHealth
@@ -82,13 +81,10 @@ async def version() -> dict[str, str]:
 async def metrics(request: Request) -> Response:
     """For a collector on this machine, or one with the scrape token."""
     host = request.client.host if request.client else ""
-    token = request.app.state.settings.scrape_token
     local = host in ("127.0.0.1", "::1") and "x-forwarded-for" not in request.headers
-    if not local and not (
-        token and hmac.compare_digest(bearer_token(request).encode(), token.get_secret_value().encode())
-    ):
+    if not local and not is_collector(request):
         raise Forbidden
-    return Response(request.app.state.metrics.render(), media_type="text/plain; version=0.0.4")
+    return Response(await request.app.state.metrics.read(), media_type="text/plain; version=0.0.4")
 
 
 @router.get("/openapi.json", include_in_schema=False)

@@ -103,7 +103,11 @@ async def rebuild(user: CurrentUser, services: Services, response: Response) -> 
 
 @router.delete("/rag/all", status_code=204)
 async def clear(user: CurrentUser, services: Services) -> None:
-    """Empty the vault: memories, documents, transcripts, conversations. Audio is deleted with each recording."""
+    """Delete everything: memories, facts, documents, conversations, recordings with their sound, enrolled voices.
+
+    What is being transcribed is cancelled. The account, its tokens, the vault's lock and the rules of `/rag/retention`
+    stay. Take `/rag/export` before; this cannot be taken back.
+    """
     await services.rag.clear(user)
 
 

@@ -8,15 +8,18 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from services.api_gateway.relay import Relayed, relay
-from services.api_gateway.routes import PROBLEMS, Cursor, Limit, Services, Word
-from shared.auth.dependencies import CurrentUser
+from services.api_gateway.routes import PROBLEMS, Cursor, Limit, Services, TheIdentity, Word
+from services.api_gateway.service import LINK_S
+from shared.auth.dependencies import CurrentUser, LinkedUser
 from shared.etags import Conditions, mark
 from shared.schemas.transcription import (
+    AudioLink,
     EditTranscript,
     ExportFormat,
     Transcript,
     TranscriptSummary,
     UploadAccepted,
+    Waveform,
 )
 from shared.schemas.wire import Page
 
@@ -114,13 +117,32 @@ async def delete(transcript_id: str, user: CurrentUser, services: Services, if_m
     await services.transcription.delete(user, transcript_id, if_match)
 
 
+@router.post("/{transcript_id}/audio-link", status_code=201)
+async def audio_link(transcript_id: str, user: CurrentUser, services: Services, identity: TheIdentity) -> AudioLink:
+    """An address for `<audio src>`, for a quarter of an hour. It ends with the session."""
+    await services.transcription.require_audio(user, transcript_id)
+    return AudioLink(url=identity.audio_link(user, transcript_id), expires_in=LINK_S)
+
+
 @router.get(
     "/{transcript_id}/audio",
     response_class=Response,
     responses={200: {"content": {"audio/*": {"schema": _FILE}}}, 206: {"description": "The range asked for."}},
 )
-async def audio(transcript_id: str, request: Request, user: CurrentUser, services: Services) -> Response:
-    """The bytes that were uploaded; takes `Range`."""
+async def audio(transcript_id: str, request: Request, user: LinkedUser, services: Services) -> Response:
+    """The bytes that were uploaded; takes `Range`, and `link` in place of the Authorization header."""
+    return await relay(services.transcription, request, user)
+
+
+@router.get("/{transcript_id}/peaks", response_model=Waveform)
+async def peaks(
+    transcript_id: str,
+    request: Request,
+    user: CurrentUser,
+    services: Services,
+    points: Annotated[int, Query(ge=1, le=20_000)] = 1000,
+) -> Response:
+    """The waveform, drawn by the server: lowest and highest value of each point, per channel."""
     return await relay(services.transcription, request, user)
 
 

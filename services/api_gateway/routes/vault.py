@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 
-from services.api_gateway.routes import PROBLEMS, TheIdentity
+from services.api_gateway.routes import PROBLEMS, TheIdentity, TheWitness
 from services.api_gateway.vault import VaultLocks
 from shared.auth.dependencies import CurrentUser
 from shared.auth.principal import Principal
@@ -37,15 +37,18 @@ async def state(user: CurrentUser, locks: TheLocks) -> VaultState:
 
 
 @router.post("/seal", status_code=201)
-async def seal(given: VaultPassword, user: Guessing, locks: TheLocks) -> RecoveryCode:
+async def seal(given: VaultPassword, user: Guessing, locks: TheLocks, witness: TheWitness) -> RecoveryCode:
     """From now on only your password and this recovery code open the vault. Keep the code: it is shown this once."""
-    return await locks.seal(user, given.password)
+    code = await locks.seal(user, given.password)
+    await witness("vault_sealed", actor=user.user_id, subject=user.user_id)
+    return code
 
 
 @router.post("/unseal", status_code=204)
-async def unseal(given: VaultPassword, user: Guessing, locks: TheLocks) -> None:
+async def unseal(given: VaultPassword, user: Guessing, locks: TheLocks, witness: TheWitness) -> None:
     """The server opens the vault by itself again."""
     await locks.unseal(user, given.password)
+    await witness("vault_unsealed", actor=user.user_id, subject=user.user_id)
 
 
 @router.post("/unlock")
@@ -64,6 +67,8 @@ async def lock(user: CurrentUser, locks: TheLocks) -> VaultState:
 
 
 @router.post("/recovery", status_code=201)
-async def recovery(given: VaultPassword, user: Guessing, locks: TheLocks) -> RecoveryCode:
+async def recovery(given: VaultPassword, user: Guessing, locks: TheLocks, witness: TheWitness) -> RecoveryCode:
     """A new recovery code; the one before opens nothing any more."""
-    return await locks.new_code(user, given.password)
+    code = await locks.new_code(user, given.password)
+    await witness("recovery_code_made", actor=user.user_id, subject=user.user_id)
+    return code

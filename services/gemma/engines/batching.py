@@ -23,6 +23,9 @@ from shared.errors import ModelFailed, ModelLost, ProductError
 log = logging.getLogger(__name__)
 BESIDE = 64
 """Tokens of prompts read in one step while others write: they wait that much longer for their next token."""
+FOR_EACH = 32
+"""So many for each prompt that is read, where that is more: where many wait for their first token, those who write wait
+longer, and what they write meanwhile delays the many less."""
 FULL = "The model has no room left for this answer; ask again in a moment, or for a shorter one."
 OLDEST_SHARE = 4
 """Part of them (one fourth) that is the oldest prompt's; the rest goes to the one with the least left to read."""
@@ -47,8 +50,9 @@ class Cells(Protocol):
     def clear_batch(self) -> None: ...
     def add(self, sequence: int, first: int, tokens: Sequence[int], *, answered: bool) -> int: ...
     def decode(self) -> int: ...
-    def forget(self, sequence: int, first: int = 0) -> None: ...
-    def share(self, giver: int, taker: int, size: int) -> None: ...
+    def forget(self, sequence: int) -> None: ...
+    def put_aside(self, sequence: int) -> None: ...
+    def take_over(self, giver: int, taker: int, size: int) -> bool: ...
     def clear(self) -> None: ...
 
 
@@ -196,11 +200,11 @@ class Batcher:
 
     def _begin(self, answer: Answer, place: Place) -> None:
         answer.slot, same = place.slot, place.same if self._vocabulary.shares else 0
-        if place.copied_from is not None:
+        giver = place.copied_from or place.slot
+        if same and not self._cells.take_over(giver.number, place.slot.number, same):
+            same = 0
+        if not same:
             self._cells.forget(place.slot.number)
-            self._cells.share(place.copied_from.number, place.slot.number, same)
-        else:
-            self._cells.forget(place.slot.number, same)
         del place.slot.tokens[same:]
         answer.reused = same
         self.counts.reused += same
@@ -249,7 +253,9 @@ class Batcher:
     def _prompts(self) -> list[tuple[Answer, list[int]]]:
         reading = [each for each in self._running if each.left]
         writing = len(self._running) - len(reading)
-        room = min(BESIDE, self._cells.batch - writing) if writing else self._cells.batch
+        room = self._cells.batch - writing
+        if writing:
+            room = min(max(BESIDE, FOR_EACH * len(reading)), room)
         added = []
         for answer, size in shares(reading, room):
             assert answer.slot is not None
@@ -290,11 +296,13 @@ class Batcher:
             self._end(answer)
 
     def _end(self, answer: Answer, error: Exception | None = None) -> None:
-        """What stands in its cells stays for the next turn of the conversation."""
+        """What stood in its cells is kept for the next turn of the conversation."""
         if answer in self._running:
             self._running.remove(answer)
         if answer.slot is not None:
             answer.slot.promised = 0
+            if error is None and self._vocabulary.shares:
+                self._cells.put_aside(answer.slot.number)
         answer.sampler.close()
         if error is not None:
             answer.pieces.put(error if isinstance(error, ProductError | MemoryError) else RuntimeError(str(error)))

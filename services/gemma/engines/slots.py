@@ -21,7 +21,7 @@ class Slot:
     number: int
     """The sequence in the context."""
     tokens: list[int] = field(default_factory=list)
-    """What stands in its cells, by position."""
+    """What stands in its cells or was put aside, by position."""
     promised: int = 0
     """Cells for the answer in the making; 0 where there is none."""
     used: int = 0

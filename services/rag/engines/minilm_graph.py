@@ -2,6 +2,10 @@
 
 The graph is Devlin et al. 2018 (BERT) as configured by all-MiniLM-L6-v2: post-norm encoder layers, exact GELU. Mean
 pooling over the tokens and L2 normalisation are inside, so the output is the sentence vector.
+
+Plain operators, for onnxruntime fuses what is worth it. On a Zen 3 core the float32 products are 85 % of the time and
+run at 80 to 95 GFLOP/s, as fast as they do alone; Attention, MultiHeadAttention and SkipLayerNormalization written by
+hand, one product for query, key and value, and Strassen's product were all as slow or slower.
 """
 
 from __future__ import annotations

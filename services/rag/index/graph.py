@@ -1,14 +1,16 @@
-"""Search of many vectors: coarse codes in memory find candidates, the full vectors in the vault rank them.
+"""Search of many vectors: coarse codes find candidates, the codes and what they left out rank them.
 
-Each number of a vector is kept as one byte (FAISS's 8-bit scalar quantizer): a quarter of the memory. A hierarchical
-navigable small world (Malkov and Yashunin, 2018) leads to the candidates without a look at most of the codes; until it
-is built, and where a filter leaves few, all codes that are allowed are compared. Either way the candidates' exact
-cosines come from the full vectors, so a score is never approximate, and what the vault no longer has is never found.
+Each number of a vector is kept as one byte (FAISS's 8-bit scalar quantizer), and what that byte left out as another
+(fine.py): half the memory of the vectors, and no search reads the vault for them. A hierarchical navigable small world
+(Malkov and Yashunin, 2018) leads to the candidates by the first bytes without a look at most of them; until it is
+built, and where a filter leaves few, all codes that are allowed are compared. Either way the candidates' cosines come
+from both bytes, and are right to some 1e-5.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import faiss
@@ -17,22 +19,24 @@ from numpy.typing import NDArray
 
 from services.rag.engines import Vectors
 from services.rag.index import Ids
+from services.rag.index.fine import BEYOND, Fine
 
 LINKS = 32
 """M: links of a node, twice as many in the lowest layer. 16 misses three times as many (docs/adr/0015)."""
 BUILD_EFFORT = 40
 """efConstruction. 100 takes more than twice as long to build and finds hardly more."""
-SEARCH_EFFORT = 256
+SEARCH_EFFORT = 160
 """efSearch, the candidates followed in the graph; more where a filter refuses some of them."""
 MOST_EFFORT = 2048
 MORE = 20
-"""Full vectors compared beyond the results wanted, because codes order near neighbours only roughly. Each is some 30 us
-of reading from the vault."""
+"""Candidates ranked beyond the results wanted, because codes order near neighbours only roughly."""
+MARGIN = 0.1
+"""How far the range of a dimension reaches beyond what the sample showed, on each side, as a share of that."""
 SCAN_MOST = 50_000
 """A filter that leaves no more than this is answered from those codes alone."""
 
 Full = Callable[[Ids], tuple[Ids, Vectors]]
-"""Ids, and the full vectors, of those that the vault still has."""
+"""Ids, and the full vectors, of those that the vault still has: for what lies beyond the range that codes can tell."""
 
 
 class GraphIndex:
@@ -46,7 +50,9 @@ class GraphIndex:
             self._index.hnsw.efConstruction = BUILD_EFFORT
         else:
             self._index = faiss.IndexScalarQuantizer(dimensions, kind, metric)
+        self._storage().sq.rangestat_arg = MARGIN
         self._full = full
+        self._fine = Fine(dimensions)
         self._ids: Ids = np.zeros(0, dtype=np.int64)
         self._alive: NDArray[np.bool_] = np.zeros(0, dtype=np.bool_)
         self._count = 0
@@ -66,7 +72,7 @@ class GraphIndex:
 
     @property
     def bytes(self) -> int:
-        total = self._codes().nbytes + self._ids.nbytes + self._alive.nbytes
+        total = self._codes().nbytes + self._fine.bytes + self._ids.nbytes + self._alive.nbytes
         if self._order is not None:
             total += self._order.nbytes
         if self.linked:
@@ -85,10 +91,12 @@ class GraphIndex:
         if not len(ids):
             return
         before = len(self._ids)
+        vectors = np.ascontiguousarray(vectors)
         self._count += len(ids)
-        self._index.add(np.ascontiguousarray(vectors))
+        self._index.add(vectors)
         self._ids = np.concatenate([self._ids, np.asarray(ids, dtype=np.int64)])
         self._alive = np.concatenate([self._alive, np.ones(len(ids), dtype=np.bool_)])
+        self._fine.add(vectors - self._coarse(np.s_[before:]), self._step)
         if self._order is not None or not _rising(self._ids[max(0, before - 1) :]):
             self._order = np.argsort(self._ids, kind="stable")
 
@@ -99,6 +107,17 @@ class GraphIndex:
         if len(positions):  # nothing of what was removed is left; as near to all as to none, it leads nowhere
             nothing = self._storage().sa_encode(np.zeros((1, self._index.d), dtype=np.float32))
             self._codes()[positions] = nothing
+            self._fine.empty(positions)
+
+    def _coarse(self, positions: Any) -> Vectors:
+        """What the codes at these positions stand for."""
+        return self._storage().sa_decode(self._codes()[positions])  # type: ignore[no-any-return]
+
+    @cached_property
+    def _step(self) -> Vectors:
+        """Width of a code, by dimension: FAISS keeps where each range begins, and then how wide it is."""
+        widths = faiss.vector_to_array(self._storage().sq.trained)[self._index.d :]
+        return widths / 255  # type: ignore[no-any-return]
 
     def _storage(self) -> Any:
         return faiss.downcast_index(self._index.storage) if self.linked else self._index
@@ -139,10 +158,17 @@ class GraphIndex:
     def _exact(self, vector: Vectors, positions: Ids) -> list[tuple[int, float]]:
         if not len(positions):
             return []
-        ids, vectors = self._full(self._ids[positions])
-        cosines = vectors @ vector
+        ids, fine = self._ids[positions], self._fine.of(positions)
+        vectors = self._coarse(positions) + fine * (self._step / Fine.STEPS)
+        cosines = np.einsum("ij,j->i", vectors, vector)  # of many rows, BLAS waits for a second core
+        beyond = (fine == BEYOND).any(axis=1)
+        if beyond.any():
+            there, full = self._full(ids[beyond])
+            known = dict(zip(there.tolist(), (full @ vector).tolist(), strict=True))
+            cosines[beyond] = [known.get(each, np.nan) for each in ids[beyond].tolist()]
+            ids, cosines = ids[~np.isnan(cosines)], cosines[~np.isnan(cosines)]
         best = np.argsort(-cosines, kind="stable")
-        return [(int(ids[at]), float(cosines[at])) for at in best]
+        return list(zip(ids[best].tolist(), cosines[best].tolist(), strict=True))
 
     def _positions(self, ids: Sequence[int] | Ids) -> Ids:
         """Of the living among the ids; an id that was removed and added again is at the later of its places."""
@@ -165,7 +191,7 @@ class GraphIndex:
 
     def dump(self) -> list[NDArray[Any]]:
         """Its parts, for `restored`."""
-        return [self._ids, np.packbits(self._alive), faiss.serialize_index(self._index)]
+        return [self._ids, np.packbits(self._alive), faiss.serialize_index(self._index), self._fine.rows()]
 
     @classmethod
     def restored(cls, dimensions: int, full: Full, parts: Sequence[NDArray[np.uint8]]) -> GraphIndex:
@@ -175,7 +201,8 @@ class GraphIndex:
         index._alive = np.unpackbits(parts[1], count=len(index._ids)).astype(np.bool_)
         index._count = int(index._alive.sum())
         index._index = faiss.deserialize_index(parts[2])
-        if index._index.d != dimensions or index._index.ntotal != len(index._ids):
+        index._fine.restore(parts[3])
+        if index._index.d != dimensions or not index._index.ntotal == len(index._ids) == len(index._fine):
             raise ValueError("the parts of an index are of different sizes")
         if not _rising(index._ids):
             index._order = np.argsort(index._ids, kind="stable")

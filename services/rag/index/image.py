@@ -21,7 +21,7 @@ from services.rag.index.source import Extent
 from shared.schemas.ids import new_id
 from shared.storage.sqlcipher import Connection, in_our_words, transaction
 
-VERSION = 1
+VERSION = 2
 """Of the parts' layout. Images of another version are built anew."""
 PIECE_BYTES = 1024 * 1024
 ROUND = 64

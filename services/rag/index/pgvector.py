@@ -74,10 +74,11 @@ class PgVectorIndex:
         self._table = table
         self._whose = (owner, model)
         table.execute("DELETE FROM rag_vector WHERE owner = $1 AND model <> $2", *self._whose)
-        self._count = len(self.ids())
 
     def __len__(self) -> int:
-        return self._count
+        """Asked each time: another instance of the service may have added some."""
+        rows = self._table.fetch("SELECT count(*) FROM rag_vector WHERE owner = $1 AND model = $2", *self._whose)
+        return int(rows[0][0])
 
     @property
     def bytes(self) -> int:
@@ -91,12 +92,11 @@ class PgVectorIndex:
         rows = [(*self._whose, int(each), vector.tolist()) for each, vector in zip(ids, vectors, strict=True)]
         for at in range(0, len(rows), ROUND):
             self._table.execute_many(_ADD, rows[at : at + ROUND])
-        self._count += len(rows)
 
     def remove(self, ids: Sequence[int] | Ids) -> None:
         if len(ids):
             sql = "DELETE FROM rag_vector WHERE owner = $1 AND model = $2 AND chunk_id = ANY ($3::bigint[])"
-            self._count -= self._table.execute(sql, *self._whose, [int(each) for each in ids])
+            self._table.execute(sql, *self._whose, [int(each) for each in ids])
 
     def cosines(self, vector: Vectors, ids: Sequence[int]) -> dict[int, float]:
         return dict(self.search(vector, len(ids), ids))
@@ -133,7 +133,7 @@ class PostgresIndex:
 
     def _load(self) -> PgVectorIndex:
         index = PgVectorIndex(self._table, self._owner, self._source.model)
-        there, here = self._source.ids(), index.ids()
+        here, there = index.ids(), self._source.ids()  # in this order what another one adds meanwhile is not removed
         index.remove(np.setdiff1d(here, there))
         new = np.setdiff1d(there, here)
         for at in range(0, len(new), ROUND):

@@ -54,6 +54,7 @@ async def rename(
 @router.delete("/{conversation_id}", status_code=204)
 async def delete(conversation_id: str, user: ForUser, library: TheLibrary, expected: IfMatch) -> None:
     await library.run(user.user_id, lambda vault: conversations.delete(vault, conversation_id, expected))
+    await library.deletions.record(user.user_id, "conversation", conversation_id)
 
 
 @router.put("/{conversation_id}/messages/{message_id}")

@@ -61,6 +61,7 @@ async def edit(
 @router.delete("/memory/{memory_id}", status_code=204)
 async def forget(memory_id: str, user: ForUser, library: TheLibrary, expected: IfMatch) -> None:
     await library.run(user.user_id, lambda vault: decisions.forget(vault, memory_id, expected))
+    await library.deletions.record(user.user_id, "memory", memory_id)
 
 
 @router.post("/search")
@@ -76,12 +77,6 @@ async def rebuild(user: ForUser, request: Request, response: Response) -> Job:
     return await coordinator.job(user, task.task_id)
 
 
-@router.delete("/all", status_code=204)
-async def clear(user: ForUser, library: TheLibrary, reading: TheReading) -> None:
-    await library.run(user.user_id, repository.clear)
-    await reading.delete_files(user.user_id)
-
-
 @router.delete("/owner/{user_id}", status_code=204)
 async def delete_owner(
     user_id: str, caller: FromService, library: TheLibrary, reading: TheReading, deliveries: TheDeliveries
@@ -89,3 +84,4 @@ async def delete_owner(
     await library.delete_owner(user_id)
     await reading.delete_files(user_id)
     await deliveries.delete_owner(user_id)
+    await library.deletions.record(user_id, "account", user_id)

@@ -10,7 +10,7 @@ from fastapi.responses import StreamingResponse
 from services.rag import retention as retaining
 from services.rag.ownership import Ownership
 from services.rag.retention import Keeper
-from services.rag.routes import Body, TheLibrary
+from services.rag.routes import Body, TheDeliveries, TheLibrary
 from shared.auth.dependencies import ForUser
 from shared.schemas.ownership import ImportResult, Retention, RetentionRules
 
@@ -37,6 +37,13 @@ async def export(user: ForUser, ownership: TheOwnership, audio: bool = True) -> 
     headers = {"Content-Disposition": 'attachment; filename="nemo-vault.zip"', "X-Content-Type-Options": "nosniff"}
     stream = await ownership.export(user, audio=audio)
     return StreamingResponse(stream, headers=headers, media_type="application/zip")
+
+
+@router.delete("/all", status_code=204)
+async def clear(user: ForUser, ownership: TheOwnership, deliveries: TheDeliveries) -> None:
+    """The vault, documents' files, recordings with their sound, voiceprints; rules for keeping stay."""
+    await ownership.clear(user)
+    await deliveries.delete_owner(user.user_id)
 
 
 @router.get("/retention")

@@ -76,3 +76,4 @@ async def edit(
 @router.delete("/{transcript_id}", status_code=204)
 async def delete(transcript_id: str, user: ForUser, library: TheLibrary, expected: IfMatch) -> None:
     await library.run(user.user_id, lambda vault: transcripts.delete(vault, transcript_id, expected))
+    await library.deletions.record(user.user_id, "transcript", transcript_id)

@@ -15,6 +15,14 @@ from shared.schemas.transcription import Segment
 Sound = NDArray[np.float32]
 """float32 [n] in [-1, 1], mono, 16 kHz."""
 
+
+class Signal(Protocol):
+    """Sound of any length that is read a stretch at a time; a Sound is one."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, at: slice, /) -> Sound: ...
+
+
 BUILTIN = {
     "faster_whisper": "services.transcription.engines.faster_whisper:FasterWhisper",
     "nemo": "services.transcription.engines.nemo:Nemo",
@@ -147,7 +155,7 @@ class Diarizer(Protocol):
 
     def diarize(
         self,
-        sound: Sound,
+        sound: Signal,
         *,
         num_speakers: int | None = None,
         min_speakers: int | None = None,

@@ -18,7 +18,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from services.transcription.engines import Diarization, Sample, Sound, Thresholds, Turn, Voice
+from services.transcription.engines import Diarization, Sample, Signal, Sound, Thresholds, Turn, Voice
 from services.transcription.engines.clustering import Labels, centre, centres, clustered, same_from
 from services.transcription.engines.filter_banks import filter_banks
 from services.transcription.engines.samples import judged
@@ -31,6 +31,7 @@ from services.transcription.engines.windows import (
     local_speakers,
     places,
     runs,
+    samples_in,
     second,
     seen,
     talking,
@@ -93,7 +94,7 @@ class OnnxSpeakers:
 
     def diarize(
         self,
-        sound: Sound,
+        sound: Signal,
         *,
         num_speakers: int | None = None,
         min_speakers: int | None = None,
@@ -120,12 +121,12 @@ class OnnxSpeakers:
         pieces = self._pieces(sound, speech, lambda: None)
         return judged(sound, speech, pieces.vectors[pieces.telling], pieces.fresh_s[pieces.telling])
 
-    def _pieces(self, sound: Sound, speech: Floats, breathe: Callable[[], None]) -> Pieces:
+    def _pieces(self, sound: Signal, speech: Floats, breathe: Callable[[], None]) -> Pieces:
         spans = [
             piece
             for stretch in runs((speech > ONSET) & (speech < ALONE), PIECE_GAP_S)
             for piece in _tiled(stretch)
-            if len(cut(sound, piece)) >= LEAST_PIECE_S / 2 * 16_000
+            if samples_in(sound, piece) >= LEAST_PIECE_S / 2 * 16_000
         ]
         vectors = []
         for span in spans:

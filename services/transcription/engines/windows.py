@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from services.transcription.engines import Sound
+from services.transcription.engines import Signal, Sound
 
 RATE_HZ = 16_000
 WINDOW = 160_000
@@ -33,7 +33,7 @@ Span = tuple[int, int]
 """First frame and the one behind the last."""
 
 
-def local_speakers(network: Any, sound: Sound, breathe: Callable[[], None]) -> Local:
+def local_speakers(network: Any, sound: Signal, breathe: Callable[[], None]) -> Local:
     """The network's answer for every window; only one batch of windows is ever held as sound."""
     step = STEP_FRAMES * FRAME
     count = max(1, -(-(len(sound) - WINDOW) // step) + 1)
@@ -45,7 +45,7 @@ def local_speakers(network: Any, sound: Sound, breathe: Callable[[], None]) -> L
     return np.concatenate(found)
 
 
-def _window(sound: Sound, begin: int) -> Sound:
+def _window(sound: Signal, begin: int) -> Sound:
     window = np.zeros(WINDOW, dtype=np.float32)
     part = sound[begin : begin + WINDOW]
     level = float(np.sqrt(np.mean(part.astype(np.float64) ** 2))) if len(part) else 0.0
@@ -88,7 +88,13 @@ def runs(marked: NDArray[np.bool_], gap_s: float) -> list[Span]:
     return joined
 
 
-def cut(sound: Sound, span: Span) -> Sound:
+def samples_in(sound: Signal, span: Span) -> int:
+    """How many samples `cut` gives."""
+    shift = (FRAME_WIDTH - FRAME) // 2
+    return max(0, min(span[1] * FRAME + shift, len(sound)) - (span[0] * FRAME + shift))
+
+
+def cut(sound: Signal, span: Span) -> Sound:
     """The samples under the frames of a span."""
     shift = (FRAME_WIDTH - FRAME) // 2
     return sound[span[0] * FRAME + shift : span[1] * FRAME + shift]

@@ -6,7 +6,7 @@ import asyncio
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from services.transcription import exports, ranges
@@ -21,6 +21,7 @@ from shared.schemas.transcription import (
     Transcript,
     TranscriptSummary,
     UploadAccepted,
+    Waveform,
 )
 from shared.schemas.wire import Page
 
@@ -154,6 +155,17 @@ async def audio(
     )
 
 
+@router.get("/{transcript_id}/peaks")
+async def peaks(
+    transcript_id: str,
+    user: ForUser,
+    studio: TheStudio,
+    points: Annotated[int, Query(ge=1, le=20_000)] = 1000,
+) -> Waveform:
+    """The waveform."""
+    return await studio.pipeline.waveforms.get(user, transcript_id, points)
+
+
 @router.get("/{transcript_id}/export")
 async def export(
     transcript_id: str,
@@ -171,5 +183,7 @@ async def export(
 
 
 @router.delete("/owner/{user_id}", status_code=204)
-async def delete_owner(user_id: str, caller: FromService, studio: TheStudio) -> None:
+async def delete_owner(user_id: str, caller: FromService, studio: TheStudio, request: Request) -> None:
+    await request.app.state.partial_uploads.delete_owner(user_id)
     await studio.delete_owner(user_id)
+    await request.app.state.change_log.forget_owner(user_id)

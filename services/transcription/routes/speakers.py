@@ -71,6 +71,7 @@ async def rename(
 @router.delete("/speakers/{speaker_id}", status_code=204)
 async def delete(speaker_id: str, user: ForUser, studio: TheStudio, expected: IfMatch) -> None:
     await studio.pipeline.voices.speakers.delete(user.user_id, speaker_id, expected)
+    await studio.deletions.record(user.user_id, "speaker", speaker_id)
 
 
 @router.post("/speakers/undo/{undo_id}")

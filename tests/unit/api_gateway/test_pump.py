@@ -56,6 +56,8 @@ class User:
 
     async def close(self, code: int) -> None:
         self.code = code
+        if self.gone:
+            raise self.gone
 
 
 async def closed_with(inside: Inside, user: User) -> int:

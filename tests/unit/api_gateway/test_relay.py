@@ -131,7 +131,6 @@ def test_who_takes_the_short_way() -> None:
         ("GET", "/transcription/speakers"),
         ("GET", "/transcription/speakers/{speaker_id}"),
         ("GET", "/transcription/{transcript_id}"),
-        ("GET", "/transcription/{transcript_id}/audio"),
         ("GET", "/transcription/{transcript_id}/revisions/{revision}"),
         ("GET", "/transcription/{transcript_id}/summary"),
         ("POST", "/emotion/analyze"),

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from services.gemma.engines import Piece
-from services.gemma.engines.batching import BESIDE, Answer, Batcher, shares
+from services.gemma.engines.batching import BESIDE, FOR_EACH, Answer, Batcher, shares
 from services.gemma.engines.slots import Slot
 from services.gemma.engines.stops import Words
 from shared.errors import ModelFailed, ModelLost
@@ -34,7 +34,8 @@ class ToyCells:
         self.rows: list[tuple[int, int, int, bool]] = []
         self.steps: list[list[tuple[int, int, int, bool]]] = []
         self.next: dict[int, int] = {}
-        self.broken = self.full = 0
+        self.broken = self.full = self.cramped = 0
+        self.aside: dict[int, list[int]] = {}
         self.gate: Callable[[], None] = lambda: None
 
     def clear_batch(self) -> None:
@@ -66,15 +67,28 @@ class ToyCells:
         self.steps.append(self.rows)
         return 0
 
-    def forget(self, sequence: int, first: int = 0) -> None:
-        del self.sequences.get(sequence, [])[first:]
+    def forget(self, sequence: int) -> None:
+        self.aside.pop(sequence, None)
+        self.sequences.pop(sequence, None)
 
-    def share(self, giver: int, taker: int, size: int) -> None:
-        assert giver != taker and not self.sequences.get(taker) and len(self.sequences[giver]) >= size
-        self.sequences[taker] = self.sequences[giver][:size]
+    def put_aside(self, sequence: int) -> None:
+        if sequence % 4:  # there is no room for the others
+            self.aside[sequence] = self.sequences.pop(sequence, [])
+
+    def take_over(self, giver: int, taker: int, size: int) -> bool:
+        held = self.aside.get(giver)
+        if held is not None and self.cramped:
+            self.cramped -= 1
+            self.forget(taker)
+            return False
+        held = self.sequences[giver] if held is None else held
+        assert len(held) >= size
+        self.aside.pop(taker, None)
+        self.sequences[taker] = held[:size]
+        return True
 
     def clear(self) -> None:
-        self.sequences = {}
+        self.sequences, self.aside = {}, {}
 
 
 class ToyWords:
@@ -179,6 +193,22 @@ def test_a_conversation_reads_only_what_is_new(toy: Make) -> None:
             each += [*(int(token) for token in text.split()), 5, 6, 7]
 
 
+@pytest.mark.parametrize("follower", [[1] * 60 + [3], [1] * 20 + [3] * 10])
+def test_what_cannot_be_brought_back_is_read_again(toy: Make, follower: list[int]) -> None:
+    """In the place of the first, and beside it."""
+    batcher, context = toy()
+    read(batcher.write(asked([2] * 50, 3)))  # the first slot is not put aside
+    read(batcher.write(asked([1] * 60, 1)))
+    assert context.aside
+    context.cramped = 1
+    answer = asked(follower, 9)
+    assert read(batcher.write(answer)) == alone(follower, 9)
+    assert answer.reused == 0 and not context.cramped
+    again = asked([*follower, 5], 9)
+    assert read(batcher.write(again)) == alone([*follower, 5], 9)
+    assert again.reused == len(follower)
+
+
 def test_a_long_prompt_stalls_nobody(toy: Make) -> None:
     batcher, context = toy(cells=3000, batch=256)
     hold, go_on = threading.Event(), threading.Event()
@@ -203,6 +233,26 @@ def test_a_long_prompt_stalls_nobody(toy: Make) -> None:
     assert len(beside) > 20
     assert all(len(step) <= BESIDE + 1 for step in beside), "the one that writes waits for no more than a part"
     assert sum(any(row[3] for row in step) for step in beside) == len(beside), "and gets a token in each step"
+
+
+def test_where_many_wait_for_their_first_token_more_is_read_at_once(toy: Make) -> None:
+    batcher, context = toy(cells=3000, parallel=6, batch=256)
+    waiting = threading.Event()
+    context.gate = lambda: (waiting.wait(30), None)[1]  # nothing is computed before all have come
+    prompt = next([n] for n in range(90) if alone([n], 60)[1] == 60)
+    with ThreadPoolExecutor(6) as threads:
+        writer = threads.submit(lambda: read(batcher.write(asked(prompt, 60))))
+        while not batcher._running:
+            threading.Event().wait(0.001)
+        readers = [threads.submit(lambda n=n: read(batcher.write(asked([n] * 400, 3)))) for n in range(5)]
+        while len(batcher._waiting) < 5:
+            threading.Event().wait(0.001)
+        waiting.set()
+        assert writer.result(30) == alone(prompt, 60)
+        assert [each.result(30) for each in readers] == [alone([n] * 400, 3) for n in range(5)]
+    full = context.steps[1]  # the first had only the writer's prompt
+    assert BESIDE < len(full) == 1 + 5 * FOR_EACH, "a part for each that waits"
+    assert all(len(step) <= context.batch for step in context.steps)
 
 
 def test_it_leaves_at_once_and_its_place_is_free(toy: Make) -> None:

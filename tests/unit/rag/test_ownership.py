@@ -7,15 +7,27 @@ import json
 import zipfile
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from services.rag import conversations, decisions, documents, knowledge, repository, transcripts
+from services.rag import (
+    conversations,
+    decisions,
+    documents,
+    edits,
+    knowledge,
+    repository,
+    revisions,
+    transcripts,
+)
 from services.rag.imports import MOST_CONTENTS_BYTES
-from shared.errors import ImportRefused
+from services.rag.transcripts import Edit
+from shared.errors import ImportRefused, StorageFailed, UpstreamUnavailable
+from shared.schemas.edits import EditSegment, Revision
 from shared.schemas.ids import new_id
 from shared.schemas.ownership import Manifest
 from shared.schemas.rag import Message, NewMemory, SearchRequest
@@ -33,9 +45,10 @@ async def test_everything_leaves_and_comes_back(world: World) -> None:
     ids = await fill(world)
     result = await world.put_back(await world.taken_out())
     assert {name: each.imported for name, each in result.parts.items()} == {
-        "transcripts": 1, "documents": 1, "memories": 3, "refused": 0, "conversations": 1,
+        "transcripts": 1, "revisions": 0, "documents": 1, "memories": 3, "refused": 0, "conversations": 1,
     }  # fmt: skip
-    assert result.files.imported == 1 and result.audio_skipped == 1 and result.job_id is not None
+    assert result.files.imported == result.audio.imported == 1 and result.job_id is not None
+    assert world.returned == {(BEN.user_id, ids["transcript"]): SOUND}
     assert [task.payload for task in world.submitted] == [{"user_id": BEN.user_id}]
     for read, name in (
         (repository.get_memory, "memory"),
@@ -113,7 +126,8 @@ async def test_the_same_twice_is_once_and_what_differs_stays(world: World) -> No
     await world.put_back(archive)
     again = await world.put_back(archive)
     assert {name: (each.imported, each.present) for name, each in again.parts.items()} == {
-        "transcripts": (0, 1), "documents": (0, 1), "memories": (0, 3), "refused": (0, 0), "conversations": (0, 1),
+        "transcripts": (0, 1), "revisions": (0, 0), "documents": (0, 1), "memories": (0, 3), "refused": (0, 0),
+        "conversations": (0, 1),
     }  # fmt: skip
     assert again.job_id is None and (again.files.imported, again.files.present) == (0, 1)
     change = {"content": "My own words."}
@@ -137,7 +151,8 @@ async def test_any_program_can_read_it_and_check_it(world: World) -> None:
         assert told["transcript"]["text"] == "The boiler is broken."
         assert len(archive.read("memories.jsonl").splitlines()) == 3
     assert manifest.counts == {
-        "transcripts": 1, "documents": 1, "memories": 3, "refused": 0, "conversations": 1, "documents_files": 1, "audio_files": 1,
+        "transcripts": 1, "revisions": 0, "documents": 1, "memories": 3, "refused": 0, "conversations": 1,
+        "documents_files": 1, "audio_files": 1,
     }  # fmt: skip
 
 
@@ -154,6 +169,116 @@ async def test_without_audio_and_with_audio_that_is_gone(world: World) -> None:
 async def test_an_empty_vault_leaves_and_comes_back_too(world: World) -> None:
     result = await world.put_back(await world.taken_out())
     assert result.job_id is None and all(each.imported == 0 for each in result.parts.values())
+
+
+# -- sound and revisions
+
+
+async def test_sound_that_cannot_be_kept_is_counted_and_the_rest_comes(world: World) -> None:
+    await fill(world)
+    archive = await world.taken_out()
+    world.most_sound_bytes = 10
+    assert (await world.put_back(archive)).audio.different == 1 and not world.returned
+    world.most_sound_bytes = 10**9
+    again = await world.put_back(archive)
+    assert again.audio.imported == 1 and again.parts["transcripts"].present == 1, "a second import makes it whole"
+    assert (await world.put_back(archive)).audio.present == 1
+
+
+async def test_sound_that_arrives_damaged_is_not_kept(world: World) -> None:
+    await fill(world)
+    world.arrives = 100
+    with pytest.raises(StorageFailed, match="damaged on its way"):
+        await world.put_back(await world.taken_out())
+    assert not world.returned
+
+
+async def test_sound_without_its_transcript_or_without_bytes_is_left_out(world: World) -> None:
+    ids = await fill(world)
+
+    def hollow(files: dict[str, bytes]) -> None:
+        resigned(files, f"audio/{ids['transcript']}", b"")
+        resigned(files, f"audio/{new_id('rec')}", SOUND)
+
+    result = await world.put_back(changed(await world.taken_out(), hollow))
+    assert (result.audio.imported, result.audio.orphaned) == (0, 2) and not world.returned
+
+
+async def edited(world: World) -> str:
+    """A transcript with two edits; its id."""
+    name = (await fill(world))["transcript"]
+    for text in ("The boiler is fine.", "The boiler is new."):
+        edit = Edit("text", partial(edits.edit_segment, segment_id="seg_1", change=EditSegment(text=text)))
+        await world.library.revise(ANNA.user_id, name, edit, None)
+    return name
+
+
+async def history(world: World, user: str, name: str) -> tuple[list[Revision], list[str]]:
+    current = await world.library.run(user, lambda vault: transcripts.get(vault, name))
+    found = await world.library.run(user, lambda vault: revisions.of(vault, current))
+    states = [await world.library.transcript_at(user, name, each.revision) for each in found]
+    return found, [each.text for each in states]
+
+
+async def test_revisions_leave_and_come_back_and_can_be_reverted_to(world: World) -> None:
+    name = await edited(world)
+    archive = await world.taken_out()
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        names = sorted(each for each in opened.namelist() if each.startswith("revisions/"))
+    assert names == [f"revisions/{name}.{number}.json" for number in (1, 2, 3)]
+    assert (await world.put_back(archive)).parts["revisions"].imported == 3
+    theirs = await history(world, BEN.user_id, name)
+    assert theirs == await history(world, ANNA.user_id, name)
+    assert theirs[1] == ["The boiler is new.", "The boiler is fine.", "The boiler is broken."]
+    back = await world.library.revert(BEN.user_id, name, 1, None)
+    assert (back.text, back.revision) == ("The boiler is broken.", 4)
+    again = (await world.put_back(archive)).parts["revisions"]
+    assert (again.imported, again.different) == (0, 3), "the history went on here; another is not mixed into it"
+
+
+async def test_the_same_revisions_again_change_nothing(world: World) -> None:
+    await edited(world)
+    archive = await world.taken_out()
+    assert (await world.put_back(archive, ANNA)).parts["revisions"].present == 3
+
+
+@pytest.mark.parametrize("change", [{"revision": 7}, {"at": "soon"}, {"kind": "magic"}, {"transcript_id": "rec_x"}])
+async def test_a_revision_of_something_else_is_refused(world: World, change: dict[str, Any]) -> None:
+    name = await edited(world)
+
+    def other(files: dict[str, bytes]) -> None:
+        path = f"revisions/{name}.2.json"
+        resigned(files, path, json.dumps(json.loads(files[path]) | change).encode() + b"\n")
+
+    with pytest.raises(ImportRefused, match=r"makes no sense|another id"):
+        await world.put_back(changed(await world.taken_out(), other))
+    await empty(world)
+
+
+async def test_a_revision_without_its_transcript_is_left_out(world: World) -> None:
+    name = await edited(world)
+
+    def without(files: dict[str, bytes]) -> None:
+        path = f"transcripts/{name}.json"
+        files.pop(path)
+        manifest = json.loads(files["manifest.json"])
+        manifest["members"] = [each for each in manifest["members"] if each["name"] != path]
+        files["manifest.json"] = json.dumps(manifest).encode()
+
+    result = await world.put_back(changed(await world.taken_out(), without))
+    assert result.parts["revisions"].orphaned == 3 and result.audio.orphaned == 1
+
+
+async def test_everything_is_deleted_or_nothing(world: World) -> None:
+    await fill(world)
+    world.dead = True
+    with pytest.raises(UpstreamUnavailable):
+        await world.ownership.clear(ANNA)
+    assert await world.found("boiler", ANNA) and len(world.sounds) == 1
+    world.dead = False
+    await world.ownership.clear(ANNA)
+    assert not world.sounds and not await world.found("boiler", ANNA)
+    assert not list((world.folder / "documents").rglob("doc_*"))
 
 
 # -- what is no export, or none any more

@@ -13,7 +13,7 @@ from services.rag import conversations, documents, repository, retention, transc
 from services.rag.retention import Keeper
 from services.rag.vaults import Vault
 from shared.auth.principal import Principal
-from shared.errors import NotFound, UpstreamUnavailable
+from shared.errors import Conflict, NotFound, UpstreamUnavailable
 from shared.schemas.ownership import RetentionRules
 from tests.vault_world import ANNA, BEN, World, fill
 
@@ -23,6 +23,7 @@ class Recordings:
 
     def __init__(self, world: World) -> None:
         self.world, self.dead = world, False
+        self.busy: set[str] = set()
 
     async def delete(self, user: Principal, transcript_id: str) -> None:
         if self.dead:
@@ -30,6 +31,17 @@ class Recordings:
         if self.world.sounds.pop(transcript_id, None) is None:
             raise NotFound
         await self.world.library.forget_transcript(user.user_id, transcript_id)
+
+    async def sounds(self, user: Principal, before: datetime) -> list[str]:
+        if self.dead:
+            raise UpstreamUnavailable
+        found = await self.world.library.run(user.user_id, lambda vault: retention.older(vault, "transcripts", before))
+        return [each for each in found if each in self.world.sounds]
+
+    async def drop_sound(self, user: Principal, transcript_id: str) -> None:
+        if transcript_id in self.busy:
+            raise Conflict("It is being transcribed.")
+        del self.world.sounds[transcript_id]
 
 
 @pytest.fixture
@@ -124,6 +136,40 @@ async def test_what_cannot_be_deleted_is_told_and_deleted_the_next_time(
     assert again is not None and again.verified and again.removed == {"transcripts": 1, "documents": 0}
 
 
+async def test_sound_goes_and_text_stays(world: World, keeper: Keeper, recordings: Recordings) -> None:
+    ids = await fill(world)
+    await rule(world, audio_days=30)
+    recordings.busy.add(ids["transcript"])
+    run = await keeper.apply(ANNA.user_id, LATER)
+    assert run is not None and run.remaining == {"audio": 1} and not run.verified
+    recordings.busy.clear()
+    run = await keeper.apply(ANNA.user_id, LATER)
+    assert run is not None and run.verified and (run.removed, run.remaining) == ({"audio": 1}, {"audio": 0})
+    assert not world.sounds and await left(world) == ALL
+    assert await world.found("boiler", ANNA) == ["The boiler is broken."]
+
+
+async def test_young_sound_stays_and_what_goes_with_its_recording_is_counted_once(world: World, keeper: Keeper) -> None:
+    await fill(world)
+    await rule(world, audio_days=32)
+    run = await keeper.apply(ANNA.user_id, LATER)
+    assert run is not None and run.removed == {"audio": 0} and len(world.sounds) == 1
+    await rule(world, audio_days=1, transcripts_days=1)
+    run = await keeper.apply(ANNA.user_id, LATER)
+    assert run is not None and run.verified and run.removed == {"transcripts": 1, "audio": 0}
+
+
+async def test_what_cannot_be_looked_at_is_not_called_verified(
+    world: World, keeper: Keeper, recordings: Recordings
+) -> None:
+    await fill(world)
+    await rule(world, audio_days=1, documents_days=1)
+    recordings.dead = True
+    run = await keeper.apply(ANNA.user_id, LATER)
+    assert run is not None and run.unknown == ["audio"] and not run.verified
+    assert run.removed == {"audio": 0, "documents": 1} and run.remaining == {"documents": 0}
+
+
 async def test_one_users_rules_are_nobody_elses(world: World, keeper: Keeper) -> None:
     await fill(world)
     await fill(world, BEN.user_id)
@@ -173,4 +219,4 @@ def test_rules_are_bounded() -> None:
 
 
 def test_nothing_else_is_promised() -> None:
-    assert {name.removesuffix("_days") for name in RetentionRules.model_fields} == set(retention.OLDER)
+    assert {name.removesuffix("_days") for name in RetentionRules.model_fields} == set(retention.KINDS)
