@@ -91,6 +91,11 @@ export async function everyLook(page, each) {
   await page.setViewportSize(WIDE);
 }
 
+/** What reaches beyond the edge of the page, and is not inside something that scrolls by itself. */
+const BEYOND = `[...document.querySelectorAll("body *")]
+  .filter((each) => each.getBoundingClientRect().right > innerWidth && !each.closest(".scroll"))
+  .map((each) => each.outerHTML.slice(0, 120)).join("; ")`;
+
 /** axe finds nothing on this screen in any look, and nothing scrolls sideways. */
 export async function clean(page, name) {
   await everyLook(page, async (theme, width) => {
@@ -99,7 +104,7 @@ export async function clean(page, name) {
     const worst = found.violations.map((each) => `${each.id}: ${each.nodes.map((node) => `${node.target} ${node.any[0]?.message ?? ""}`).join(", ")}`);
     assert.deepEqual(worst, [], `${name}, ${theme}, ${width} px`);
     const wide = await page.evaluate("document.documentElement.scrollWidth - innerWidth");
-    assert.ok(wide <= 0, `${name} scrolls sideways by ${wide} px at ${width} px`);
+    if (wide > 0) assert.fail(`${name} scrolls sideways by ${wide} px at ${width} px: ${await page.evaluate(BEYOND)}`);
     if (shots) await shoot(page, shots, name, theme, width);
   });
 }
