@@ -1,6 +1,6 @@
 /** What one speaker says in one go. Its words are told apart by `data-at`; the list listens for all of them. */
 import { IconDots } from "@tabler/icons-react";
-import { memo } from "react";
+import { Fragment, memo } from "react";
 import { useTranslation } from "react-i18next";
 import type { Segment } from "../../api/client";
 import { clock, speakerHue } from "../../format";
@@ -52,15 +52,15 @@ function WordsOf({ segment, heard, cursor, fixing }: TurnProps) {
     const reachable = at === cursor || piece.unsure;
     const look = `word${piece.unsure ? " unsure" : ""}${at === heard ? " heard" : ""}${at === fixing ? " fixing" : ""}`;
     return (
-      <span key={at}>
+      <Fragment key={at}>
         <span
-          className={look} data-at={at} tabIndex={reachable ? 0 : -1} role={reachable ? "button" : undefined}
+          className={look} data-at={at} tabIndex={reachable ? 0 : undefined} role={reachable ? "button" : undefined}
           title={piece.unsure ? t("unsure") : undefined} aria-current={at === heard ? "true" : undefined}
         >
           {piece.word}
         </span>
         {piece.gap}
-      </span>
+      </Fragment>
     );
   });
 }

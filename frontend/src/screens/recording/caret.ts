@@ -2,10 +2,11 @@
 import type { Place, WordIndex } from "./words";
 import { placeOf, wordAt } from "./words";
 
-/** The place of a word element, null for anything else. */
+/** The place of a word, which the gap after it belongs to; null for anything else. */
 export function placeFrom(node: Node | null): Place | null {
   const element = node instanceof Element ? node : node?.parentElement;
-  const word = element?.closest<HTMLElement>("[data-at]") ?? element?.querySelector<HTMLElement>(":scope > [data-at]");
+  const before = node instanceof Text && node.previousSibling instanceof Element ? node.previousSibling : null;
+  const word = element?.closest<HTMLElement>("[data-at]") ?? before?.closest<HTMLElement>("[data-at]");
   const row = word?.closest<HTMLElement>("[data-row]");
   return word && row ? { row: Number(row.dataset.row), at: Number(word.dataset.at) } : null;
 }

@@ -20,8 +20,10 @@ export function useCaret({ root, index, setCursor, show, play, fix }: Caret) {
   const anchor = useRef<number | null>(null);
   const reach = (word: number) => {
     const element = root.current && elementOf(root.current, placeOf(index, word));
-    element?.focus({ preventScroll: true });
-    return Boolean(element);
+    if (!element) return false;
+    element.tabIndex = 0; // as it will be drawn once the cursor is there
+    element.focus({ preventScroll: true });
+    return true;
   };
   const go = (word: number) => {
     setCursor(word);
@@ -59,7 +61,7 @@ export function useCaret({ root, index, setCursor, show, play, fix }: Caret) {
   /** Chromium selects nothing where the mouse goes down at the very beginning of something that can have the focus. */
   const onMouseDown = (event: MouseEvent) => {
     const word = (event.target as Element).closest<HTMLElement>(".word");
-    if (!word) return;
+    if (!word?.hasAttribute("tabindex")) return;
     const was = word.tabIndex;
     word.removeAttribute("tabindex");
     addEventListener("mouseup", () => (word.tabIndex = was), { once: true });
