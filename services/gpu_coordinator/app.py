@@ -97,7 +97,6 @@ def create_app(
         app.state.devices = [probe.device for probe in probes]
         limits = limits_of(settings)
         app.state.limits = limits
-        app.state.homeless = {}
         app.state.metrics.watch("queue", partial(figures_of_queue, app.state.queue.store))
         app.state.metrics.watch("devices", partial(figures_of_devices, holders))
         arbiters = [Arbiter(holders, probe, store, bell, limits, who, app.state.metrics) for probe in probes]

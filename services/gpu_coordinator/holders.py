@@ -23,6 +23,8 @@ CHANNEL = "nemo_gpu"
 BEAT = 0.15
 """Part of a lease within which a heartbeat need not be written again; with the holder's own 0.8 less than all of it."""
 SMALL_BYTES = 16 * 1024**2
+HOMELESS_S = 60.0
+"""How long a holder without a device is spoken of; it asks every few seconds."""
 AGAIN = 20
 """Times that a row is read anew because somebody else wrote it in between."""
 
@@ -35,6 +37,13 @@ class Device:
     kind: str
     memory_total: int
     reserve: int
+
+
+def _homeless(holder_id: str, kind: str) -> str:
+    return (
+        f"{holder_id} was set to use a {kind} device and there is none here, so its work waits; set it to cpu, or ask"
+        " `nemo doctor` what is missing"
+    )
 
 
 class HolderStore(Protocol):
@@ -181,6 +190,7 @@ class PostgresHolders:
         """`ring`: told the device where something changed here, which is sooner than the database's own ring."""
         self._pool, self._ring = pool, ring
         self._beat_s = lease_s * BEAT
+        self._homeless: dict[str, tuple[str, float]] = {}
 
     async def add_device(self, device: Device) -> None:
         with in_our_words():
@@ -194,7 +204,18 @@ class PostgresHolders:
                 device.reserve,
             )
 
+    def turn_away(self, holder_id: str, kind: str) -> NotFound:
+        """What to tell a holder that asked for a kind of device which is not here; it shows as an alarm too."""
+        self._homeless[holder_id] = (kind, time.monotonic())
+        return NotFound(_homeless(holder_id, kind))
+
+    def _homeless_alarm(self) -> str | None:
+        of_late = time.monotonic() - HOMELESS_S
+        asked = sorted(self._homeless.items())
+        return next((_homeless(holder_id, kind) for holder_id, (kind, at) in asked if at > of_late), None)
+
     async def register(self, new: HolderRow) -> HolderRow:
+        self._homeless.pop(new.holder_id, None)
         for _ in range(AGAIN):
             old, version, now = await self._read(new.device_id, new.holder_id)
             row = registered(old, new, now)
@@ -292,6 +313,7 @@ class PostgresHolders:
                 "SELECT *, (seen_at > now() - interval '1 minute') AS seen FROM device"
                 " WHERE seen_at > now() - interval '1 day' ORDER BY device_id"
             )
+        homeless = self._homeless_alarm()
         return [
             DeviceStatus(
                 device_id=row["device_id"],
@@ -300,7 +322,7 @@ class PostgresHolders:
                 memory_free_bytes=row["free_bytes"] or 0,
                 reserve_bytes=row["reserve_bytes"],
                 leader=row["leader"],
-                alarm=row["alarm"] if row["seen"] else "no coordinator looks after this device",
+                alarm=(row["alarm"] or homeless) if row["seen"] else "no coordinator looks after this device",
                 seen_at=row["seen_at"],
             )
             for row in rows

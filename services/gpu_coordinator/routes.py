@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
@@ -18,15 +17,13 @@ from services.gpu_coordinator.repository import TERMINAL
 from services.gpu_coordinator.service import Queue, job_of, version_of
 from shared.auth.dependencies import ForUser, FromService
 from shared.auth.principal import Caller
-from shared.errors import Forbidden, NotFound
+from shared.errors import Forbidden
 from shared.schemas.coordinator import ClaimTask, FinishTask, Job, Name, ReportTask, SubmitTask, Task, TaskState
 from shared.schemas.gpu import GpuStatus, Holder, RegisterHolder, SyncHolder
 from shared.schemas.wire import Page, page_of
+from shared.streams import PING, PING_S
 
-PING_S = 15.0
 SWAPS = 20
-HOMELESS_S = 60.0
-"""How long a holder without a device is spoken of; it asks every few seconds."""
 
 
 async def the_queue(request: Request) -> Queue:
@@ -117,7 +114,7 @@ async def job_events(
 async def _events(queue: Queue, job_id: str, owner: str, seen: str | None) -> AsyncIterator[bytes]:
     async for job in queue.watch(job_id, owner, PING_S):
         if job is None:
-            yield b": ping\n\n"
+            yield PING
         elif (version := version_of(job)) != seen:
             seen = None
             yield f"id: {version}\nevent: progress\ndata: {job.model_dump_json()}\n\n".encode()
@@ -141,9 +138,7 @@ async def register(holder_id: HolderId, request: RegisterHolder, caller: FromSer
     state = http.app.state
     device_id = _device_for(request, state.devices)
     if device_id is None:
-        state.homeless[holder_id] = (request.device_kind, time.monotonic())
-        raise NotFound(_homeless(holder_id, request.device_kind))
-    state.homeless.pop(holder_id, None)
+        raise state.holders.turn_away(holder_id, request.device_kind)
     wanted = HolderRow(
         holder_id,
         device_id,
@@ -185,19 +180,6 @@ def _device_for(request: RegisterHolder, devices: Sequence[Device]) -> str | Non
     return next((device.device_id for device in devices if device.kind == request.device_kind), None)
 
 
-def _homeless(holder_id: str, kind: str) -> str:
-    return (
-        f"{holder_id} was set to use a {kind} device and there is none here, so its work waits; set it to cpu, or ask"
-        " `nemo doctor` what is missing"
-    )
-
-
-def _alarm(homeless: Mapping[str, tuple[str, float]]) -> str | None:
-    """Of holders that asked of late and found no device."""
-    of_late = time.monotonic() - HOMELESS_S
-    return next((_homeless(name, kind) for name, (kind, at) in sorted(homeless.items()) if at > of_late), None)
-
-
 def holder_of(row: HolderRow, now: float, lease_s: float) -> Holder:
     left_ms = None if row.deadline is None else max(0, int((row.deadline - now) * 1000))
     values = {name: getattr(row, name) for name in Holder.model_fields if hasattr(row, name)}
@@ -210,9 +192,8 @@ async def gpu_status(queue: TheQueue, caller: FromService, http: Request) -> Gpu
     waiting = {name: counts.get(name, 0) for name in ("interactive", "background")}
     held = await state.holders.holders()
     devices = await state.holders.devices()
-    known, alarm = {each.device_id for each in devices}, _alarm(state.homeless)
+    known = {each.device_id for each in devices}
     for device in devices:
-        device.alarm = device.alarm or alarm
         device.reserved_bytes = sum(row.reserved for row, _ in held if row.device_id == device.device_id)
     return GpuStatus(
         devices=devices,
@@ -243,7 +224,7 @@ async def _pictures(queue: Queue, caller: FromService, http: Request) -> AsyncIt
                 yield f"id: {number}\nevent: status\ndata: {picture}\n\n".encode()
                 last, quiet_s = picture, 0.0
             elif quiet_s >= PING_S:
-                yield b": ping\n\n"
+                yield PING
                 quiet_s = 0.0
             await ear.wait(1.0)
             quiet_s += 1.0

@@ -120,7 +120,7 @@ class PartialUploads:
             coming = self._busy[upload_id]
             if coming is not None:
                 return _state(upload, coming.size_bytes)
-            await asyncio.sleep(0.01)
+            await self._news.wait()
         async with self._alone(upload_id):
             upload = await self._get(user, upload_id)
             if upload.finished_at is not None:
@@ -217,6 +217,7 @@ class PartialUploads:
         key = await self._keyring.data_key(upload.owner)
         journal = await self._journals.open(upload.owner, upload.upload_id, key)
         self._busy[upload.upload_id] = journal
+        self._tell()
         try:
             yield journal
         finally:
@@ -236,8 +237,12 @@ class PartialUploads:
             yield
         finally:
             del self._busy[upload_id]
-            self._news.set()
-            self._news = asyncio.Event()
+            self._tell()
+
+    def _tell(self) -> None:
+        """Who waits looks at `_busy` again."""
+        self._news.set()
+        self._news = asyncio.Event()
 
     # -- the rows
 

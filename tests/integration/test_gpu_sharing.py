@@ -328,6 +328,23 @@ def test_a_request_while_the_model_is_leaving_is_served(house: GpuHouse) -> None
     assert house.finished(more)["state"] == "succeeded"
 
 
+def test_a_holder_without_a_device_is_an_alarm_until_it_has_one(house: GpuHouse) -> None:
+    def alarm() -> tuple[str | None, bool]:
+        with house.as_gateway("gpu-coordinator") as client:
+            figures = client.get("/metrics").text
+        gauge = next(line for line in figures.splitlines() if line.startswith("nemo_gpu_alarm{"))
+        return house.status()["devices"][0]["alarm"], gauge.endswith(" 1.0")
+
+    wanted = {"instance": "i1", "device_kind": "cuda", "bytes_resident": 1}
+    assert alarm() == (None, False)
+    with house.as_service("gemma") as client:
+        client.post("/gpu/holders/gemma/register", json=wanted)
+        told, shown = alarm()
+        assert "gemma was set to use a cuda device" in str(told) and shown
+        client.post("/gpu/holders/gemma/register", json=wanted | {"device_kind": "fake"}).raise_for_status()
+        assert alarm() == (None, False)
+
+
 def test_strangers_and_absurd_sizes_are_refused(house: GpuHouse) -> None:
     good = {"instance": "i1", "device_kind": "fake", "bytes_resident": 1}
     with house.as_service("gemma") as client:

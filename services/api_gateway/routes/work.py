@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Request, Response
@@ -18,9 +18,9 @@ from shared.schemas.coordinator import Job, SubmitTask, Task
 from shared.schemas.gpu import GpuStatus
 from shared.schemas.wire import Page
 from shared.storage.redis import Store
+from shared.streams import PING, with_silences
 
 router = APIRouter(tags=["work"], responses=PROBLEMS, route_class=Relayed)
-PING_S = 15.0
 
 
 @router.get("/jobs")
@@ -92,18 +92,15 @@ async def _events(store: Store, user_id: str) -> AsyncIterator[bytes]:
     """Events are news, not truth: after a gap a client reads the objects themselves."""
     number = 0
     try:
-        async with store.subscribe(f"events:{user_id}") as heard:
-            pending = asyncio.ensure_future(anext(heard))
+        async with store.subscribe(f"events:{user_id}") as heard, aclosing(with_silences(heard)) as news:
             yield b": hello\n\n"
-            while True:
-                done, _ = await asyncio.wait({pending}, timeout=PING_S)
-                if not done:
-                    yield b": ping\n\n"
+            async for each in news:
+                if each is None:
+                    yield PING
                     continue
-                _, message = pending.result()
+                _, message = each
                 number += 1
                 kind = message.get("type", "message")
                 yield f"id: {number}\nevent: {kind}\ndata: {json.dumps(message)}\n\n".encode()
-                pending = asyncio.ensure_future(anext(heard))
-    except (ProductError, StopAsyncIteration):
+    except ProductError:
         return

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
@@ -22,8 +22,8 @@ from shared.schemas.ids import id_pattern
 from shared.schemas.rag import Conversation, ConversationSummary, EditConversation
 from shared.schemas.summaries import Summary, SummaryAccepted, SummaryRequest
 from shared.schemas.wire import Page
+from shared.streams import PING, with_silences
 
-PING_S = 15.0
 _CONVERSATION_ID = re.compile(id_pattern("cnv"))
 _EVENT_ID = re.compile(r"[0-9]{1,9}")
 router = APIRouter(prefix="/gemma")
@@ -74,20 +74,9 @@ def _stream(run: Run, after: int) -> StreamingResponse:
 
 
 async def _events(run: Run, after: int) -> AsyncIterator[bytes]:
-    events = run.read(after)
-    pending = asyncio.ensure_future(anext(events, None))
-    try:
-        while True:
-            done, _ = await asyncio.wait({pending}, timeout=PING_S)
-            if not done:
-                yield b": ping\n\n"
-                continue
-            if (event := pending.result()) is None:
-                return
-            yield server_sent(*event)
-            pending = asyncio.ensure_future(anext(events, None))
-    finally:
-        pending.cancel()  # the client is gone; the answer goes on
+    async with aclosing(with_silences(run.read(after))) as events:  # a client that leaves does not end the answer
+        async for event in events:
+            yield PING if event is None else server_sent(*event)
 
 
 @router.get("/messages/{message_id}/events")

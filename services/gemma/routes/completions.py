@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Request, Response
@@ -29,9 +29,9 @@ from shared.schemas.completions import (
     MemoryMode,
 )
 from shared.schemas.openai import Model
+from shared.streams import PING, with_silences
 
 log = logging.getLogger(__name__)
-PING_S = 15.0
 router = APIRouter(prefix="/completing")
 
 
@@ -142,18 +142,9 @@ class _Told:
 
 async def _with_pings(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """A sign of life while the model is silent, which readers of events skip."""
-    coming = asyncio.ensure_future(anext(events, None))
-    try:
-        while True:
-            if not (await asyncio.wait({coming}, timeout=PING_S))[0]:
-                yield b": ping\n\n"
-            elif (event := coming.result()) is None:
-                return
-            else:
-                yield event
-                coming = asyncio.ensure_future(anext(events, None))
-    finally:
-        coming.cancel()
+    async with aclosing(with_silences(events)) as news:
+        async for event in news:
+            yield PING if event is None else event
 
 
 def _data(text: str) -> bytes:
