@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import sys
+from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,9 @@ def _add_backup(commands: Any) -> None:
     backup.add_argument("--to", type=Path, metavar="FOLDER", help="where archives lie; else BACKUP_DIR")
     backup.add_argument("--keep", type=_at_least_one, metavar="N", help="remove the oldest archives beyond N")
     instead = backup.add_mutually_exclusive_group()
+    instead.add_argument(
+        "--every", type=_hours, metavar="HOURS", help="stay, and make one so many hours after the last"
+    )
     instead.add_argument("--init", action="store_true", help="make the recovery code of the backups; shown once")
     instead.add_argument("--verify", type=Path, metavar="ARCHIVE", help="read an archive to its end and compare")
     instead.add_argument(
@@ -110,6 +114,13 @@ def _at_least_one(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError("at least 1")
     return number
+
+
+def _hours(text: str) -> timedelta:
+    number = float(text)
+    if not 0 < number <= 24 * 365:
+        raise argparse.ArgumentTypeError("hours, more than 0 and at most a year")
+    return timedelta(hours=number)
 
 
 def _up(arguments: argparse.Namespace) -> int:
@@ -197,6 +208,10 @@ def _backup(arguments: argparse.Namespace) -> int:
     if arguments.drill:
         named = arguments.drill if arguments.drill != Path() else None
         return asyncio.run(commands.practise(settings, named, key_file))
+    if arguments.every:
+        from services.cli.backup import schedule
+
+        return schedule.run(settings, arguments.to, arguments.keep, arguments.every)
     return asyncio.run(commands.backup(settings, arguments.to, arguments.keep))
 
 

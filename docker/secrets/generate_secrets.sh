@@ -5,6 +5,7 @@
 #   docker/secrets/generate_secrets.sh --check          is each there, long enough, and private? (exit code 1: no)
 #   docker/secrets/generate_secrets.sh --rotate NAME    a new value; afterwards: docker-compose up -d --force-recreate
 #   docker/secrets/generate_secrets.sh --finish NAME    forget the previous jwt_secret_primary or rag_db_key
+#   docker/secrets/generate_secrets.sh --backups        begin with backups: shows their recovery code, this once
 #
 # NEMO_SECRETS names another folder. As root the files are given to NEMO_UID:NEMO_GID (10001), which the containers run
 # as; as an ordinary user the containers run as that user. docker/.env tells compose which.
@@ -15,7 +16,7 @@ folder=${NEMO_SECRETS:-$here}
 settings=${NEMO_ENV_FILE:-$here/../.env}
 services=(api-gateway gemma gpu-coordinator transcription rag emotion tts)
 random=(jwt_secret_primary session_key users_db_key rag_db_key email_db_key postgres_password redis_password scrape_token grafana_password)
-may_be_empty=(jwt_secret_previous rag_db_key_previous huggingface_token)
+may_be_empty=(jwt_secret_previous rag_db_key_previous huggingface_token backup_public_key)
 
 fail() { echo "!!  $*" >&2; exit 1; }
 command -v openssl > /dev/null || fail "openssl is needed (Debian: apt-get install openssl)."
@@ -103,10 +104,24 @@ finish() {
   esac
 }
 
+# By the platform's own program, in a container that has nothing else. The file keeps its place: containers hold on to it.
+backups() {
+  [ -e "$folder/backup_public_key" ] || put backup_public_key < /dev/null
+  [ ! -s "$folder/backup_public_key" ] || fail "There is a backup key already; archives so far need its recovery code. To begin with another: : > '$folder/backup_public_key'"
+  made=$(mktemp -d); trap 'rm -rf "$made"' EXIT; own "$made"
+  image=${NEMO_REGISTRY:-$(known NEMO_REGISTRY)}; version=${NEMO_VERSION:-$(known NEMO_VERSION)}
+  docker run --rm --network none --read-only --cap-drop ALL --security-opt no-new-privileges:true --user "$uid:$gid" \
+    --volume "$made:/made" --env SECRETS_DIR=/made "${image:-nemo-server}/speech:${version:-0.1.0}" nemo backup --init \
+    || fail "No key was made. Are the images built (docker-compose -f docker/compose.yaml build)?"
+  cat "$made/backup_public_key" > "$folder/backup_public_key"
+  echo "The container \`backup\` makes the first archive within a minute."
+}
+
 case ${1:-} in
   "") generate; check ;;
   --check) check ;;
   --rotate) rotate "${2:?which secret?}" ;;
+  --backups) backups ;;
   --finish) finish "${2:?which secret?}" ;;
-  *) sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+  *) sed -n '2,12s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac

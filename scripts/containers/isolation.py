@@ -17,12 +17,13 @@ WRITABLE = {
     "api-gateway": {"/data"},
     "gemma": {"/data"},
     "gpu-coordinator": set(),
-    "transcription": {"/data/blobs", "/data/spool"},
-    "rag": {"/data/vaults", "/data/documents", "/data/imports"},
+    "transcription": {"/data/blobs", "/data/spool", "/data/deletions"},
+    "rag": {"/data/vaults", "/data/documents", "/data/imports", "/data/deletions"},
     "emotion": set(),
     "tts": set(),
     "postgres": {"/var/lib/postgresql"},
     "redis": {"/var/lib/redis"},
+    "backup": {"/data", "/data/vaults", "/data/documents", "/data/blobs", "/data/deletions", "/backups"},
 }
 IN_MEMORY = {"/tmp", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue", "/dev/console"}
 ENGINES_OWN = {"/etc/resolv.conf", "/etc/hostname", "/etc/hosts"}
@@ -142,8 +143,8 @@ def _published(stack: Stack) -> None:
 
 
 def _outside_in(stack: Stack) -> None:
-    places = [(address, PORTS[service]) for service in SERVICES for address in _addresses(stack, service)]
-    assert len(places) > len(SERVICES)
+    places = [(address, port) for service, port in PORTS.items() for address in _addresses(stack, service)]
+    assert len(places) > len(PORTS)
     with_us = _from_elsewhere(stack, [*places, *((host, stack.port) for host in _host_addresses())])
     opened = [place for place, word in with_us.items() if word == "open"]
     assert not opened, f"from another network one reaches {opened}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -14,15 +15,27 @@ from typing import Any
 from containers.engine import BASE, ROOT, Engine, run, say
 
 OWNER = 10001
-SERVICES = ("api-gateway", "gemma", "gpu-coordinator", "transcription", "rag", "emotion", "tts", "postgres", "redis")
+SERVICES = (
+    "api-gateway",
+    "gemma",
+    "gpu-coordinator",
+    "transcription",
+    "rag",
+    "emotion",
+    "tts",
+    "postgres",
+    "redis",
+    "backup",
+)
 HEALTHY_S = 600.0
+CODE = re.compile(r"[0-9A-Z]{4}(-[0-9A-Z]{4}){7}")
 
 
 class Stack:
     """One `docker-compose up` with secrets, volumes and a port of its own."""
 
     def __init__(self, engine: Engine, folder: Path) -> None:
-        self.engine, self.secrets = engine, folder / "secrets"
+        self.engine, self.secrets, self.backups = engine, folder / "secrets", folder / "backups"
         self.project = f"nemo-test-{os.getpid()}"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -35,11 +48,32 @@ class Stack:
             "NEMO_BASE": BASE,
             "NEMO_UID": str(OWNER),
             "NEMO_GID": str(OWNER),
+            "NEMO_BACKUPS": str(self.backups),
         }
         self.secrets.mkdir(mode=0o700)
+        self.backups.mkdir(mode=0o700)
+        os.chown(self.backups, OWNER, OWNER)
 
     def make_secrets(self) -> None:
         run(str(ROOT / "docker/secrets/generate_secrets.sh"), environment=self._environment)
+
+    def begin_backups(self) -> None:
+        """The recovery code, as the operator sees it, goes into a file beside the archives, as none should."""
+        told = run(str(ROOT / "docker/secrets/generate_secrets.sh"), "--backups", environment=self._environment)
+        code = self.backups / "code"
+        code.write_text(next(line.strip() for line in told.splitlines() if CODE.fullmatch(line.strip())))
+        os.chown(code, OWNER, OWNER)
+
+    def archives(self) -> list[str]:
+        return sorted(each.name for each in self.backups.glob("nemo-*.nemo"))
+
+    def restore(self, archive: str) -> str:
+        """With everything stopped but PostgreSQL; what the operator is told."""
+        self.compose("stop")
+        self.compose("start", "postgres")
+        self.until_healthy("postgres")
+        command = ("nemo", "restore", f"/backups/{archive}", "--replace", "--key-file", "/backups/code")
+        return self.compose("run", "--rm", "backup", *command)
 
     def compose(self, *arguments: str, check: bool = True) -> str:
         program = ["docker-compose"] if shutil.which("docker-compose") else ["docker", "compose"]

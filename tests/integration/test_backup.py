@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
+import time
 from collections import namedtuple
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,7 @@ import pytest
 
 from services.api_gateway.repository import Accounts
 from services.cli import keys, up
-from services.cli.backup import Refused, archive, drill, key, make, restore, schemas, upgrade
+from services.cli.backup import Refused, archive, drill, key, make, restore, schedule, schemas, upgrade
 from services.rag.vaults import Vault
 from shared.crypto import passphrase
 from shared.settings import ServiceSettings
@@ -23,6 +27,8 @@ from shared.storage import deletions, postgres
 from shared.storage.blobs import FileBlobs
 from shared.storage.deletions import Deletions
 from shared.storage.keyring import PostgresKeyring
+from tests.conftest import ROOT
+from tests.integration.gpu_house import until
 
 ANNA, BEN, GONE = "usr_anna", "usr_ben", "usr_gone"
 SOUND = bytes(range(256)) * 3000
@@ -298,6 +304,55 @@ def test_the_code_is_shown_once(tmp_path: Path) -> None:
         key.private(tmp_path / "none")
 
 
+SCHEDULE = """
+import sys
+from datetime import timedelta
+from services.cli.backup import schedule
+from shared.settings import ServiceSettings
+schedule.LOOK_S = 0.2
+sys.exit(schedule.run(ServiceSettings(), None, 2, timedelta(seconds=2)))
+"""
+
+
+async def test_the_schedule_waits_for_a_key_and_then_goes_on_by_itself(house: House, tmp_path: Path) -> None:
+    secret, log = house.data / "secrets" / key.NAME, tmp_path / "log"
+    kept = secret.read_bytes()
+    secret.write_bytes(b"")  # as containers are given it
+    given = {"DATA_DIR": str(house.data), "DATABASE_URL": house.url, "BACKUP_DIR": str(house.store)}
+    with log.open("w") as file:
+        running = subprocess.Popen(
+            [sys.executable, "-c", SCHEDULE], cwd=ROOT, env=os.environ | given, stdout=file, stderr=file
+        )
+    try:
+        until(lambda: "--init" in log.read_text())
+        time.sleep(1)
+        assert log.read_text().count("--init") == 1 and (house.store / schedule.SIGN).exists()
+        assert not list(house.store.glob("*.nemo"))
+        secret.write_bytes(kept)
+        first = until(lambda: list(house.store.glob("*.nemo")))[0]
+        until(lambda: not first.exists(), 60)  # two are kept, so a third was made
+        assert log.read_text().count("!!") == 1
+    finally:
+        running.terminate()
+        assert running.wait(15) == 0
+    assert not [each.name for each in house.store.iterdir() if each.name.startswith(".nemo")]
+
+
+def test_a_schedule_that_fails_says_so_once_and_its_sign_grows_old(
+    house: House, capsys: pytest.CaptureFixture[str]
+) -> None:
+    house.store.write_text("in the way")
+    said = schedule.look(house.settings, house.store, 2, timedelta(days=1))
+    assert "--to" in said and schedule.look(house.settings, house.store, 2, timedelta(days=1), said) == said
+    assert capsys.readouterr().out.count("!!") == 1
+    house.store.unlink()
+    assert schedule.look(house.settings, house.store, 2, timedelta(days=1), said) == ""
+    made = list(house.store.glob("*.nemo"))
+    assert len(made) == 1 and (house.store / schedule.SIGN).exists()
+    assert schedule.look(house.settings, house.store, 2, timedelta(days=1)) == ""
+    assert list(house.store.glob("*.nemo")) == made, "the next is not due"
+
+
 async def test_doctor_knows_of_backups(house: House) -> None:
     from services.cli.doctor.care import backups
 
@@ -321,3 +376,28 @@ def test_a_mounted_folder_is_filled_entry_by_entry(tmp_path: Path) -> None:
     aside = restore._moved_in(staging, target)
     assert aside is not None and (aside / "users.db").read_text() == "old"
     assert (target / "users.db").read_text() == "new" and not (target / up.RESTORING).exists()
+
+
+def test_folders_that_are_volumes_of_their_own_keep_their_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in containers; scripts/compose_test does it with real volumes."""
+    target, staging = tmp_path / "volume", tmp_path / "volume" / ".restore-volume-1"
+    for folder, text in ((target, "old"), (staging, "new")):
+        (folder / "vaults" / "usr_a.outbox").mkdir(parents=True)
+        (folder / "vaults" / "usr_a.db").write_text(text)
+        (folder / "vaults" / "usr_a.outbox" / text).write_text(text)
+    place, rename = (target / "vaults").stat().st_ino, Path.rename
+
+    def refused(path: Path, to: Path) -> Path:
+        if target / "vaults" in (path, to):
+            raise OSError(errno.EBUSY, "Device or resource busy")
+        return rename(path, to)
+
+    monkeypatch.setattr(Path, "rename", refused)
+    aside = restore._moved_in(staging, target)
+    assert aside is not None and (aside / "vaults" / "usr_a.db").read_text() == "old"
+    assert (target / "vaults").stat().st_ino == place
+    assert (target / "vaults" / "usr_a.db").read_text() == "new"
+    assert [each.name for each in (target / "vaults" / "usr_a.outbox").iterdir()] == ["new"]
+    assert [each.name for each in (aside / "vaults" / "usr_a.outbox").iterdir()] == ["old"]

@@ -27,7 +27,22 @@ def test_no_compose_file_is_left_out() -> None:
 
 
 def test_every_service_of_the_platform_has_its_container() -> None:
-    assert set(merged("")["services"]) == set(SERVICE_PORTS) | STORES | ONE_SHOT
+    assert set(merged("")["services"]) == set(SERVICE_PORTS) | STORES | ONE_SHOT | {"backup"}
+
+
+def test_the_backup_sees_all_that_is_stored_and_has_no_way_out() -> None:
+    """A volume that is added later is either in the archive or named here."""
+    told = merged("")["services"]
+    stored = {volume.split(":")[0] for name in SERVICE_PORTS for volume in told[name]["volumes"]}
+    elsewhere = {volume for volume in stored if volume.startswith(".")} | {"models", "language", "imports", "spool"}
+    seen = dict(reversed(volume.split(":")[:2]) for volume in told["backup"]["volumes"])
+    assert set(seen.values()) == stored - elsewhere | {"backups"}
+    for name in SERVICE_PORTS:
+        for source, place, *_ in (volume.split(":") for volume in told[name]["volumes"]):
+            assert source in elsewhere or seen[place] == source
+    assert told["backup"]["networks"] == ["database"]
+    assert secrets_of(told["backup"]) >= {*keys.NAMES, "backup_public_key"}
+    assert not any("service_key" in each for each in secrets_of(told["backup"]))
 
 
 def without(name: str) -> Callable[[dict[str, Any]], object]:

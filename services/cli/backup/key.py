@@ -11,7 +11,7 @@ import sys
 from getpass import getpass
 from pathlib import Path
 
-from services.cli.backup import Refused
+from services.cli.backup import NoKey, Refused
 from shared.crypto import passphrase, sealed_stream
 from shared.storage.blobs import sync_folder
 
@@ -21,7 +21,7 @@ _PURPOSE = "nemo backup key v1"
 
 def init(secrets: Path, key_file: Path | None) -> str:
     """A new code; its public half is kept. Raises Refused where there is one already."""
-    if (secrets / NAME).exists():
+    if made(secrets):
         raise Refused(
             f"There is a backup key already: {secrets / NAME}. Archives made so far need its recovery code. To begin "
             "with another code, move that file away and run this again."
@@ -30,16 +30,22 @@ def init(secrets: Path, key_file: Path | None) -> str:
     code = passphrase.new_code()
     if key_file is not None:
         _write(key_file, code)
+    (secrets / NAME).unlink(missing_ok=True)  # an empty one, as containers need it
     _write(secrets / NAME, sealed_stream.public_of(private_of(code)).hex())
     return code
 
 
+def made(secrets: Path) -> bool:
+    path = secrets / NAME
+    return path.exists() and path.stat().st_size > 0
+
+
 def public(secrets: Path) -> bytes:
-    """Raises Refused."""
+    """Raises NoKey, Refused."""
+    if not made(secrets):
+        raise NoKey("There is no backup key yet. Run `nemo backup --init` and write down what it shows.")
     try:
         found = bytes.fromhex((secrets / NAME).read_text(encoding="ascii").strip())
-    except FileNotFoundError as error:
-        raise Refused("There is no backup key yet. Run `nemo backup --init` and write down what it shows.") from error
     except ValueError as error:
         raise Refused(f"{secrets / NAME} is damaged. Move it away and run `nemo backup --init`.") from error
     if len(found) != 32:

@@ -188,8 +188,18 @@ def _moved_in(staging: Path, target: Path) -> Path | None:
 
 
 def _each_into(entries: list[Path], place: Callable[[str], Path]) -> None:
+    """Where a folder is a volume of its own, as in containers, what is in it moves."""
     for entry in entries:
-        entry.rename(place(entry.name))
+        to = place(entry.name)
+        try:
+            entry.rename(to)
+            continue
+        except OSError as error:  # a volume on the same disk can be told from a folder by this alone
+            if error.errno not in (errno.EBUSY, errno.EXDEV) or not entry.is_dir():
+                raise
+        to.mkdir(mode=0o700, exist_ok=True)
+        for each in list(entry.iterdir()):
+            shutil.move(each, to / each.name)
 
 
 def _stamped() -> str:

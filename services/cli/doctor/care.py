@@ -51,7 +51,7 @@ def backups(settings: ServiceSettings) -> Iterator[Finding]:
             "Run `nemo restore ARCHIVE --replace` again.",
             "restore",
         )
-    if not (settings.secrets_folder / key.NAME).exists():
+    if not key.made(settings.secrets_folder):
         if (settings.data_dir / "users.db").exists():
             what, why = "No backups are made.", "What is stored here is lost with this disk."
             do = "Run `nemo backup --init` once, then `nemo backup` on a schedule."

@@ -124,7 +124,7 @@ def test_backups_that_are_old_or_were_never_tried(settings: ServiceSettings) -> 
     (settings.data_dir / "users.db").touch()
     (found,) = care.backups(settings)
     assert found.code == "no_backups" and not found.grave
-    (settings.secrets_folder / key.NAME).touch()
+    (settings.secrets_folder / key.NAME).write_text("00" * 32)
     assert codes(care.backups(settings)) == {"no_backup"}
     records.write(settings.data_dir, "made", archive="x")
     records.write(settings.data_dir, "drilled", archive="x")
