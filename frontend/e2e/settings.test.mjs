@@ -134,6 +134,9 @@ test("the vault is sealed, locked anywhere, and opened by the code or the passwo
   await open("vault");
   await page.getByRole("button", { name: "Lock the vault now" }).click();
   await page.getByRole("heading", { name: "Your vault is locked" }).waitFor();
+  await open("data"); // who has lost both can still leave
+  await page.getByRole("region", { name: "Delete the account" }).waitFor();
+  await clean(page, "settings-data-locked");
   await page.goto(`${url}/app/`);
   await page.getByRole("button", { name: "Use the recovery code" }).click();
   await page.getByLabel("Recovery code").fill(code);

@@ -123,6 +123,20 @@ def until(true: Callable[[], Any], wait_s: float = 90) -> Any:
     return found
 
 
+def test_who_cannot_open_a_sealed_vault_can_still_leave(house: Sealed) -> None:
+    user = house.join("leaver")
+    user.post("/rag/memory", json={"content": f"The word is {CANARY}."}).raise_for_status()
+    upload(user, noise(1), emotion="false")
+    user.seal()
+    assert user.post("/vault/lock").json()["locked"] is True
+    mine = [path for path in house.folder.rglob(f"*{user.user_id}*") if "deletions" not in path.parts]
+    assert any(path.suffix == ".db" for path in mine) and any("blobs" in path.parts for path in mine)
+    assert user.request("DELETE", "/auth/me", json={"password": NEW}).status_code == 422
+    assert user.request("DELETE", "/auth/me", json={"password": OLD}).status_code == 204
+    assert user.get("/auth/me").status_code == 401
+    assert not [path for path in mine if path.exists()]
+
+
 def test_after_a_restart_nobody_reads_anything_until_the_user_unlocks(house: Sealed) -> None:
     anna, ben = house.join("anna"), house.join("ben")
     anna.post("/rag/memory", json={"content": f"The word is {CANARY}."}).raise_for_status()

@@ -28,7 +28,7 @@ export default function Settings() {
       {section === "account" && <><Password /><Devices /></>}
       {section === "vault" && <Vault />}
       {section === "tokens" && <Tokens />}
-      {section === "data" && (locked ? <Vault /> : <><Archive /><Retention /><Danger /><Leave /></>)}
+      {section === "data" && (locked ? <><Vault /><Leave /></> : <><Archive /><Retention /><Danger /><Leave /></>)}
     </>
   );
 }
