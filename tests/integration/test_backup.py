@@ -18,7 +18,7 @@ import pytest
 
 from services.api_gateway.repository import Accounts
 from services.cli import keys, up
-from services.cli.backup import Refused, archive, drill, key, make, restore, schedule, schemas, upgrade
+from services.cli.backup import Refused, archive, database, drill, key, make, restore, schedule, schemas, upgrade
 from services.rag.vaults import Vault
 from shared.crypto import passphrase
 from shared.settings import ServiceSettings
@@ -254,6 +254,19 @@ async def test_a_full_disk_while_unpacking_touches_nothing(house: House, monkeyp
     with pytest.raises(Refused, match="Nothing was touched"):
         await restore.run(house.settings, path, house.data, house.private, replace=True)
     assert not list(house.data.parent.glob(".restore-*")) and (house.data / "users.db").exists()
+
+
+async def test_a_database_that_goes_away_meanwhile(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    copied = database._copied
+
+    async def cut_off(connection: Any, *given: Any) -> Any:
+        await ask(house.url, f"SELECT pg_terminate_backend({connection.get_server_pid()}, 5000)")
+        return await copied(connection, *given)
+
+    monkeypatch.setattr(database, "_copied", cut_off)
+    with pytest.raises(Refused, match="stopped answering"):
+        await house.backup()
+    assert [each.name for each in house.store.iterdir()] == [".lock"]
 
 
 async def test_the_newest_are_kept(house: House) -> None:

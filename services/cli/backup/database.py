@@ -48,7 +48,7 @@ class Dump:
 
 
 async def dump(url: str, folder: Path) -> Dump:
-    """Into files without a name in `folder`."""
+    """Into files without a name in `folder`. Raises Refused."""
     found = Dump()
     connection = await _connected(url)
     try:
@@ -64,6 +64,8 @@ async def dump(url: str, folder: Path) -> Dump:
         for row in await connection.fetch("SELECT sequencename, last_value FROM pg_sequences"):
             if row["last_value"] is not None:
                 found.sequences[row["sequencename"]] = row["last_value"]
+    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise Refused("PostgreSQL stopped answering while it was read. Nothing was written; try again.") from error
     finally:
         await connection.close()
     return found
