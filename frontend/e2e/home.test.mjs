@@ -86,10 +86,12 @@ test("cancelled, taken back, cancelled for good", async () => {
   await row.waitFor();
   await page.getByRole("button", { name: "Cancel" }).first().click();
   await row.waitFor({ state: "detached" });
+  const told = page.getByRole("alert").filter({ hasText: "regret.flac will not" });
   await page.getByRole("button", { name: "Undo" }).click();
   await row.waitFor();
+  await told.waitFor({ state: "detached" });
   await page.getByRole("button", { name: "Cancel" }).first().click();
-  await page.getByRole("alert").filter({ hasText: "regret.flac will not" }).getByRole("button", { name: "Close" }).click();
+  await told.getByRole("button", { name: "Close" }).click();
   await until(page, `${shelf}.then((names) => names.length === 0)`);
   await page.unroute(TUS);
 });
