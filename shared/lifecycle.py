@@ -10,19 +10,28 @@ from typing import Any, TypeVar
 from starlette.requests import Request
 
 Result = TypeVar("Result")
+AGAIN_S = 10.0
+"""Longer than a piece may take to put its things in order once it is cancelled."""
 GONE = 499
 """Status of an answer to a client that has left: nobody reads it."""
 
 
 @asynccontextmanager
 async def background(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Each piece runs until the block ends; then all are cancelled and waited for."""
+    """Each piece runs until the block ends; then all are cancelled and waited for.
+
+    Cancelled until they end: before Python 3.12 `asyncio.wait_for` can lose a cancellation that comes in the moment
+    in which what it waits for is done (bpo-37658), and a piece that goes round for ever would do so for ever.
+    """
     running = [asyncio.create_task(each) for each in work]
     try:
         yield
     finally:
-        for each in running:
-            each.cancel()
+        left = set(running)
+        while left:
+            for each in left:
+                each.cancel()
+            _, left = await asyncio.wait(left, timeout=AGAIN_S)
         await asyncio.gather(*running, return_exceptions=True)
 
 

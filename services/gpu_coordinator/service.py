@@ -54,7 +54,8 @@ class Ear:
 
     async def wait(self, most_s: float) -> None:
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._rung.wait(), most_s)
+            async with asyncio.timeout(most_s):
+                await self._rung.wait()
         self._rung.clear()
 
 

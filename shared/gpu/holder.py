@@ -225,7 +225,8 @@ class Holder:
         """Until something changed here."""
         news = self._news
         with suppress(TimeoutError):
-            await asyncio.wait_for(news.wait(), most_s)
+            async with asyncio.timeout(most_s):
+                await news.wait()
 
     def _changed(self) -> None:
         self._news.set()
@@ -270,7 +271,8 @@ class Holder:
             await self._fence("The coordinator does not answer, so the model was let go.")
         safe_s = max(0.0, self._lease_until - self._now()) if self._instance else wait_s
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._bell.wait(), min(wait_s, max(0.01, safe_s)))
+            async with asyncio.timeout(min(wait_s, max(0.01, safe_s))):
+                await self._bell.wait()
 
     async def _look(self) -> None:
         """Say how things are, take the row in, begin what it asks for."""

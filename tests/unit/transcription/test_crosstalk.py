@@ -81,7 +81,7 @@ def test_bleed_is_left_out(engine: FasterWhisper, kennedy: Sound, austen: Sound,
     after, found = without_crosstalk(before, signals)
     assert "country" in words(before, 1), "the bleed was never audible, so this shows nothing"
     assert [each.code for each in found] == ["crosstalk_detected"]
-    assert words(after, 0).count("country") == 2 and "country" not in words(after, 1)
+    assert words(after, 0).count("country") >= 2 and "country" not in words(after, 1)
     assert "leisure" in words(after, 1) and "leisure" not in words(after, 0)
     for channel, clean in ((0, 22), (1, 22)):
         assert abs(len(words(after, channel)) - clean) <= 2, words(after, channel)
