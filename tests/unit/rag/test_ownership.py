@@ -255,17 +255,22 @@ async def test_a_revision_of_something_else_is_refused(world: World, change: dic
     await empty(world)
 
 
-async def test_a_revision_without_its_transcript_is_left_out(world: World) -> None:
-    name = await edited(world)
+def without_transcript(name: str) -> Callable[[dict[str, bytes]], None]:
+    """An archive that lacks one, in its manifest too."""
+    path = f"transcripts/{name}.json"
 
     def without(files: dict[str, bytes]) -> None:
-        path = f"transcripts/{name}.json"
         files.pop(path)
         manifest = json.loads(files["manifest.json"])
         manifest["members"] = [each for each in manifest["members"] if each["name"] != path]
         files["manifest.json"] = json.dumps(manifest).encode()
 
-    result = await world.put_back(changed(await world.taken_out(), without))
+    return without
+
+
+async def test_a_revision_without_its_transcript_is_left_out(world: World) -> None:
+    name = await edited(world)
+    result = await world.put_back(changed(await world.taken_out(), without_transcript(name)))
     assert result.parts["revisions"].orphaned == 3 and result.audio.orphaned == 1
 
 
@@ -403,13 +408,5 @@ async def test_a_size_that_lies_is_found_out(world: World) -> None:
 
 async def test_a_passage_without_its_recording_is_left_out_and_counted(world: World) -> None:
     ids = await fill(world)
-
-    def without(files: dict[str, bytes]) -> None:
-        name = f"transcripts/{ids['transcript']}.json"
-        files.pop(name)
-        manifest = json.loads(files["manifest.json"])
-        manifest["members"] = [each for each in manifest["members"] if each["name"] != name]
-        files["manifest.json"] = json.dumps(manifest).encode()
-
-    result = await world.put_back(changed(await world.taken_out(), without))
+    result = await world.put_back(changed(await world.taken_out(), without_transcript(ids["transcript"])))
     assert (result.parts["memories"].imported, result.parts["memories"].orphaned) == (2, 1)
