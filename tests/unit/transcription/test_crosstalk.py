@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import wave
+from collections import Counter
 from pathlib import Path
 
 import av
@@ -105,9 +106,13 @@ def test_who_talk_at_once_both_keep_their_words(
 def test_talk_at_once_over_bleed_keeps_both(engine: FasterWhisper, kennedy: Sound, austen: Sound) -> None:
     overlap = len(kennedy) - 2 * RATE_HZ
     signals, _ = channels.split(call(kennedy, austen, bleed_db=-15, at=overlap), "separate")
-    after, _ = without_crosstalk(heard(engine, signals), signals)
-    assert words(after, 0).count("country") == 2 and "leisure" in words(after, 1)
+    before = heard(engine, signals)
+    after, _ = without_crosstalk(before, signals)
+    assert "country" in words(after, 0) and "leisure" in words(after, 1)
     assert "leisure" not in words(after, 0) and "americans" not in words(after, 1)
+    # What the smallest model hears where both talk differs from run to run, so what was heard is held against what stayed.
+    lost = set(Counter(words(before, 0)) - Counter(words(after, 0)))
+    assert not lost & {"my", "fellow", "americans", "ask", "not", "what", "your", "country", "can", "you"}
 
 
 @pytest.mark.parametrize("gain", [1.0, -1.0, 0.3, -0.3])
