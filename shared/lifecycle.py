@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 from starlette.requests import Request
@@ -33,6 +33,32 @@ async def background(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
                 each.cancel()
             _, left = await asyncio.wait(left, timeout=AGAIN_S)
         await asyncio.gather(*running, return_exceptions=True)
+
+
+async def comes(event: asyncio.Event, most_s: float | None = None) -> bool:
+    """Whether the event comes within so many seconds; without a limit it waits for ever.
+
+    Not by `asyncio.wait_for`, which can lose a cancellation (see `background`).
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(most_s):
+            await event.wait()
+    return event.is_set()
+
+
+class News:
+    """Wakes all who wait for it, again and again: who comes later waits for the next."""
+
+    def __init__(self) -> None:
+        self._next = asyncio.Event()
+
+    def tell(self) -> None:
+        self._next.set()
+        self._next = asyncio.Event()
+
+    async def heard(self, most_s: float | None = None) -> bool:
+        """Whether any came within so many seconds."""
+        return await comes(self._next, most_s)
 
 
 async def unless_gone(request: Request, work: Awaitable[Result]) -> Result | None:

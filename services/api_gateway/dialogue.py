@@ -14,6 +14,7 @@ from services.api_gateway.settings import Settings
 from services.api_gateway.turns import Gate, Question
 from shared.auth.principal import Principal
 from shared.errors import NotFound, ProductError, VaultLocked
+from shared.lifecycle import comes
 from shared.schemas.gemma import ChatRequest
 from shared.schemas.voice import (
     CLOSE_LOCKED,
@@ -308,9 +309,7 @@ class Dialogue:
 
     async def _wait_for(self, answer: Answer) -> None:
         """One that was interrupted early may be just beginning the conversation."""
-        try:
-            await asyncio.wait_for(answer.known.wait(), KNOWN_S)
-        except TimeoutError:
+        if not await comes(answer.known, KNOWN_S):
             self._warn("new_conversation", "The conversation so far is not known yet; this question begins another.")
 
     @property

@@ -6,10 +6,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from shared.errors import Busy
+from shared.lifecycle import comes
 from shared.telemetry import here
 
 LOOK_S = 0.25
@@ -68,8 +69,7 @@ class Queue:
             self._tell()
         try:
             while not waiter.turn.is_set() and not unless():
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(waiter.turn.wait(), LOOK_S)
+                await comes(waiter.turn, LOOK_S)
             here().took("nemo_llm_queue_seconds", time.perf_counter() - began)
             yield waiter.turn.is_set()
         finally:

@@ -15,6 +15,7 @@ from services.gpu_coordinator.holders import PostgresHolders
 from services.gpu_coordinator.repository import CHANNEL, TERMINAL, TaskStore
 from services.gpu_coordinator.settings import Settings
 from shared.errors import NotFound, StorageFailed
+from shared.lifecycle import comes
 from shared.schemas.coordinator import ClaimTask, FinishTask, Job, Progress, ReportTask, SubmitTask, Task
 from shared.storage.postgres import Pool, in_our_words
 from shared.storage.redis import Store
@@ -53,9 +54,7 @@ class Ear:
         self._rung.set()
 
     async def wait(self, most_s: float) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(most_s):
-                await self._rung.wait()
+        await comes(self._rung, most_s)
         self._rung.clear()
 
 

@@ -16,7 +16,6 @@ import secrets
 import struct
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import Any, TypeVar
 
 from services.transcription.chunking import moved
@@ -32,6 +31,7 @@ from services.transcription.session import Ended, Session
 from services.transcription.settings import Settings
 from shared.audio.decode import RATE_HZ
 from shared.errors import Busy, Conflict, ModelFailed, ModelLost, ModelOutOfMemory, NotFound, ProductError, VaultLocked
+from shared.lifecycle import comes
 from shared.schemas.live import Ack, End, Event, Failed, Final, Partial, Ready, Relabelled, Revise, Start, Warned
 from shared.schemas.transcription import Segment
 from shared.storage.journal import Journals
@@ -381,8 +381,7 @@ class Room:
                 await asyncio.sleep(0.2)
             if not worked:
                 self._bell.clear()
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._bell.wait(), 0.5)
+                await comes(self._bell, 0.5)
 
     def _tell_all(self, warning: Warned) -> None:
         for session in self._sessions.values():

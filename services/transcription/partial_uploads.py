@@ -32,6 +32,7 @@ from shared.errors import (
     StillRunning,
     TooLarge,
 )
+from shared.lifecycle import News
 from shared.schemas.ids import new_id
 from shared.schemas.uploads import NewPartialUpload, PartialUpload
 from shared.storage.journal import Journal, Journals
@@ -73,8 +74,8 @@ class PartialUploads:
         self._journals, self._studio = journals, studio
         self._busy: dict[str, Journal | None] = {}
         """Uploads that somebody is at, with the journal that they write."""
-        self._news = asyncio.Event()
-        """That somebody left one; then it is another event."""
+        self._news = News()
+        """That somebody came to one or left it."""
 
     # -- what clients ask for
 
@@ -120,7 +121,7 @@ class PartialUploads:
             coming = self._busy[upload_id]
             if coming is not None:
                 return _state(upload, coming.size_bytes)
-            await self._news.wait()
+            await self._news.heard()
         async with self._alone(upload_id):
             upload = await self._get(user, upload_id)
             if upload.finished_at is not None:
@@ -217,7 +218,7 @@ class PartialUploads:
         key = await self._keyring.data_key(upload.owner)
         journal = await self._journals.open(upload.owner, upload.upload_id, key)
         self._busy[upload.upload_id] = journal
-        self._tell()
+        self._news.tell()
         try:
             yield journal
         finally:
@@ -229,7 +230,7 @@ class PartialUploads:
         with suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE_S):
                 while upload_id in self._busy:
-                    await self._news.wait()
+                    await self._news.heard()
         if upload_id in self._busy:
             raise StillRunning("Another piece of this upload is just coming; try again in a moment.", retry_after_s=1)
         self._busy[upload_id] = None
@@ -237,12 +238,7 @@ class PartialUploads:
             yield
         finally:
             del self._busy[upload_id]
-            self._tell()
-
-    def _tell(self) -> None:
-        """Who waits looks at `_busy` again."""
-        self._news.set()
-        self._news = asyncio.Event()
+            self._news.tell()
 
     # -- the rows
 

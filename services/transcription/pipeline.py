@@ -42,6 +42,7 @@ from shared.clients.rag import RagClient
 from shared.errors import Busy, ModelLost, NotFound, ProductError, StageFailed, UpstreamUnavailable, VaultLocked
 from shared.gpu.holder import Holder, Preempted
 from shared.gpu.worker import LeaseLost, TaskCancelled, TaskContext
+from shared.lifecycle import comes
 from shared.schemas.transcription import (
     EditTranscript,
     Metadata,
@@ -178,8 +179,7 @@ class Pipeline:
 
     async def settled(self, most_s: float) -> None:
         """Until the speaker model is there or known to be missing."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._settled.wait(), most_s)
+        await comes(self._settled, most_s)
 
     # -- for those who wait for it
 

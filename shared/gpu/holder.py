@@ -26,7 +26,7 @@ from shared.errors import (
     UpstreamUnavailable,
 )
 from shared.gpu.reconcile import Reconciler
-from shared.lifecycle import background
+from shared.lifecycle import News, background, comes
 from shared.schemas.coordinator import HolderGrant
 from shared.schemas.gpu import DeviceKind, RegisterHolder, Reply, SyncHolder, command_of
 from shared.schemas.ids import new_id
@@ -99,7 +99,7 @@ class Holder:
         self._lease_until = 0.0
         self._waiting = self._using = self._background = 0
         self._work: asyncio.Task[None] | None = None
-        self._news = asyncio.Event()
+        self._news = News()
         self._bell = asyncio.Event()
         self._again_s = AGAIN_S[0]
         self._why: str | None = "The coordinator has not answered yet."
@@ -184,7 +184,7 @@ class Holder:
             if told is not None and waits_for != said:
                 said = waits_for
                 told(said)
-            await self._heard(min(1.0, left_s))
+            await self._news.heard(min(1.0, left_s))
 
     def _require_possible(self, alone: float) -> None:
         """Raises ModelNotReady where waiting longer would not help."""
@@ -218,19 +218,8 @@ class Holder:
     async def turn_comes(self) -> HolderGrant:
         """Waits until background work may compute."""
         while (grant := self.grant()) is None:
-            await self._heard(5.0)
+            await self._news.heard(5.0)
         return grant
-
-    async def _heard(self, most_s: float) -> None:
-        """Until something changed here."""
-        news = self._news
-        with suppress(TimeoutError):
-            async with asyncio.timeout(most_s):
-                await news.wait()
-
-    def _changed(self) -> None:
-        self._news.set()
-        self._news = asyncio.Event()
 
     def _ring(self) -> None:
         self._bell.set()
@@ -270,9 +259,7 @@ class Holder:
         if self._instance and self._now() >= self._lease_until:
             await self._fence("The coordinator does not answer, so the model was let go.")
         safe_s = max(0.0, self._lease_until - self._now()) if self._instance else wait_s
-        with suppress(TimeoutError):
-            async with asyncio.timeout(min(wait_s, max(0.01, safe_s))):
-                await self._bell.wait()
+        await comes(self._bell, min(wait_s, max(0.01, safe_s)))
 
     async def _look(self) -> None:
         """Say how things are, take the row in, begin what it asks for."""
@@ -316,7 +303,7 @@ class Holder:
             self._reply("done")
         self._why = answer.why
         if fresh or turned != self._state.turn:
-            self._changed()
+            self._news.tell()
         return fresh
 
     def _idle(self) -> bool:
@@ -327,7 +314,7 @@ class Holder:
         """True where something changed that has to be said."""
         working = self._work is not None and not self._work.done()
         if self._state.phase == "draining":
-            self._changed()  # those who use it have to hear that they must leave
+            self._news.tell()  # those who use it have to hear that they must leave
         busy = bool(self._using + self._background)
         step = self._state.step(busy=busy, working=working, alive=self.model.alive, now=self._now())
         if step is None:
@@ -358,7 +345,7 @@ class Holder:
         else:
             self._state.woken()
             self._warm, self._used_at = False, self._now()
-        self._changed()
+        self._news.tell()
         self._ring()
 
     async def _parked(self) -> None:
@@ -369,7 +356,7 @@ class Holder:
             await self.model.kill()
         self._used_bytes = await asyncio.to_thread(self.model.used_bytes)
         self._state.parked()
-        self._changed()
+        self._news.tell()
         self._ring()
 
     async def _kill(self, why: str) -> None:
@@ -382,21 +369,21 @@ class Holder:
         await self.model.kill()
         self._used_bytes = 0
         self._state.parked()
-        self._changed()
+        self._news.tell()
 
     async def _fence(self, why: str) -> None:
         """Whatever the row says, nobody may count on us any more, nor we on it."""
         await self._kill(why)
         self._state.fenced()
         self._instance, self._why = "", why
-        self._changed()
+        self._news.tell()
 
     def _died(self) -> None:
         """The model's process ended by itself."""
         if self._state.phase != "parked":
             self._used_bytes = 0
             self._state.parked("lost")
-            self._changed()
+            self._news.tell()
             self._ring()
 
     async def _leave(self) -> None:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from shared import lifecycle
-from shared.lifecycle import background
+from shared.lifecycle import News, background, comes
 
 
 async def test_work_that_loses_a_cancellation_is_cancelled_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,3 +37,30 @@ async def test_what_failed_beside_does_not_hide_how_the_block_ended() -> None:
         async with background(failing()):
             await asyncio.sleep(0)
             raise KeyError("inside")
+
+
+async def test_an_event_is_waited_for_so_long_and_no_longer() -> None:
+    event = asyncio.Event()
+    assert await comes(event, 0.01) is False
+    asyncio.get_running_loop().call_later(0.01, event.set)
+    assert await comes(event, 10) is True
+    assert await comes(event) is True
+
+
+async def test_news_wakes_all_who_wait_and_nobody_twice() -> None:
+    news = News()
+    waiting = [asyncio.create_task(news.heard()) for _ in range(2)]
+    await asyncio.sleep(0)
+    news.tell()
+    assert await asyncio.gather(*waiting) == [True, True]
+    assert await news.heard(0.01) is False
+
+
+async def test_who_waits_for_news_can_be_cancelled() -> None:
+    news = News()
+    waiting = asyncio.create_task(news.heard(60))
+    await asyncio.sleep(0)
+    news.tell()
+    waiting.cancel()  # in the very moment in which the news is there
+    with pytest.raises(asyncio.CancelledError):
+        await waiting

@@ -115,6 +115,16 @@ def test_talk_at_once_over_bleed_keeps_both(engine: FasterWhisper, kennedy: Soun
     assert not lost & {"my", "fellow", "americans", "ask", "not", "what", "your", "country", "can", "you"}
 
 
+def test_a_started_engine_hears_the_same_alike(models_dir: Path, kennedy: Sound, austen: Sound) -> None:
+    """Two who talk at once: what Whisper doubts and draws again."""
+    (signal, _), _ = channels.split(call(kennedy, austen, bleed_db=-15, at=len(kennedy) - 2 * RATE_HZ), "separate")
+    found = []
+    for _ in range(2):
+        started = FasterWhisper(Settings(models_dir=models_dir, threads=1, beam_size=1))
+        found.append([words(heard(started, [signal]), 0) for _ in range(2)])
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize("gain", [1.0, -1.0, 0.3, -0.3])
 def test_a_copy_is_dual_mono_whatever_its_polarity(austen: Sound, gain: float) -> None:
     samples = (np.stack([austen, gain * austen]) * 32767).astype(np.int16)
