@@ -20,8 +20,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import httpx
 from figures import ROOT, Figure, ratio, tell
@@ -157,14 +158,18 @@ async def run(args: argparse.Namespace, folder: Path) -> list[Figure]:
     return [Figure(what, ratio(rates["gateway"], rates["nginx"]), ">= 0.3", f"{detail} (the median rounds)")]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+Rounds = Callable[[argparse.Namespace, Path], Coroutine[Any, Any, list[Figure]]]
+
+
+def main(told: str | None = __doc__, run: Rounds = run) -> None:
+    """`told`: the help; `run`: the rounds. Other scripts that measure under this load give their own."""
+    parser = argparse.ArgumentParser(description=told, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=int, default=4)
     parser.add_argument("--connections", type=int, default=32)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="nemo-bench-") as folder:
-        Path(folder).chmod(0o711)  # the embedded PostgreSQL runs as another user where we are root
+        Path(folder).chmod(0o711)  # the embedded PostgreSQL and nginx run as other users where we are root
         tell(asyncio.run(run(args, Path(folder))))
 
 

@@ -16,12 +16,11 @@ import os
 import shutil
 import statistics
 import sys
-import tempfile
 from pathlib import Path
 
 import httpx
-from figures import ROOT, Figure, ratio, tell
-from gateway import load, running, servers, wait_for
+from figures import ROOT, Figure, ratio
+from gateway import load, main, running, servers, wait_for
 
 from services.cli import keys
 from tests.conftest import free_ports
@@ -87,16 +86,5 @@ def figures(rows: Rows) -> list[Figure]:
     ]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=int, default=4)
-    parser.add_argument("--connections", type=int, default=32)
-    args = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="nemo-bench-") as folder:
-        Path(folder).chmod(0o711)  # the embedded PostgreSQL and nginx run as other users where we are root
-        tell(asyncio.run(run(args, Path(folder))))
-
-
 if __name__ == "__main__":
-    main()
+    main(__doc__, run)
