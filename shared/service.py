@@ -115,10 +115,14 @@ def _with_state(name: str, settings: ServiceSettings, lifespan: Lifespan | None)
         async with AsyncExitStack() as stack:
             stop = tracing.start(name, platform_version(), settings.otel_exporter_otlp_endpoint, settings.trace_share)
             stack.push_async_callback(asyncio.to_thread, stop)
-            if not hasattr(app.state, "door"):
-                app.state.door = await stack.enter_async_context(_door(name, settings, app))
-            if lifespan is not None:
-                await stack.enter_async_context(lifespan(app))
+            try:
+                if not hasattr(app.state, "door"):
+                    app.state.door = await stack.enter_async_context(_door(name, settings, app))
+                if lifespan is not None:
+                    await stack.enter_async_context(lifespan(app))
+            except (OSError, ValueError, errors.ProductError) as error:  # settings, secrets, folders, databases
+                app.state.cannot_start = f"{name} cannot start: {getattr(error, 'detail', None) or error}"
+                raise
             gc.collect()
             gc.freeze()  # what is here now stays; the collector need not walk it again and again
             log.info("ready")
@@ -214,7 +218,7 @@ class Frame:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, self._in_a_line(send))
             return
         sent = Headers(scope=scope).get("x-request-id", "")
         request_id = sent if _REQUEST_ID.match(sent) else new_id("req")
@@ -225,6 +229,16 @@ class Frame:
         finally:
             telemetry.leave(ours)
             our_logging.request_id.reset(token)
+
+    def _in_a_line(self, send: Send) -> Send:
+        """What keeps the service from starting, instead of the traceback to it."""
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "lifespan.startup.failed":
+                message["message"] = getattr(self._state, "cannot_start", message["message"])
+            await send(message)
+
+        return sending
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         # A stranger may not join our traces or switch them on: they begin at the gateway and nowhere else.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from shared.storage.redis import Store
 KIND = "svc+jwt"
 ALGORITHM = "EdDSA"
 LIFE_S = 60
+MAKE_THEM = "`nemo up` makes the services' keys; for containers, docker/secrets/generate_secrets.sh does."
 
 
 def generate_key(folder: Path, service: str) -> None:
@@ -58,13 +60,13 @@ class ServiceIdentity:
     def from_settings(cls, service: str, settings: ServiceSettings) -> ServiceIdentity:
         """Keys of `<secrets>/service_keys`; in a container, which holds no other's, its own is `<secrets>/service_key`.
 
-        FileNotFoundError where nobody has made them.
+        FileNotFoundError where nobody has made them, ValueError where a file holds something else.
         """
         folder, alone = settings.secrets_folder / "service_keys", settings.secrets_folder / "service_key"
         own = alone if alone.is_file() else folder / f"{service}.key"
-        private = serialization.load_pem_private_key(own.read_bytes(), password=None)
+        private = _key(own, partial(serialization.load_pem_private_key, password=None))
         if not isinstance(private, Ed25519PrivateKey):
-            raise ValueError(f"{service}.key is not an Ed25519 key")
+            raise ValueError(f"{own} is not an Ed25519 key. {MAKE_THEM}")
         known = {name: _public_key(folder / f"{name}.pub") for name in SERVICE_PORTS}
         return cls(service, private, known)
 
@@ -104,10 +106,19 @@ class ServiceIdentity:
         return Caller(issuer, _user_of(claims)), str(claims["jti"])
 
 
+def _key(path: Path, load: Callable[[bytes], Any]) -> Any:
+    try:
+        return load(path.read_bytes())
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} is missing. {MAKE_THEM}") from None
+    except ValueError:
+        raise ValueError(f"{path} is not a key in PEM. {MAKE_THEM}") from None
+
+
 def _public_key(path: Path) -> Ed25519PublicKey:
-    key = serialization.load_pem_public_key(path.read_bytes())
+    key = _key(path, serialization.load_pem_public_key)
     if not isinstance(key, Ed25519PublicKey):
-        raise ValueError(f"{path.name} is not an Ed25519 key")
+        raise ValueError(f"{path} is not an Ed25519 key. {MAKE_THEM}")
     return key
 
 

@@ -52,6 +52,8 @@ async def connect(url: str, *, min_size: int = 1, max_size: int = 5, wait_s: flo
             if asyncio.get_running_loop().time() > deadline:
                 raise StorageFailed(f"PostgreSQL did not answer within {wait_s:.0f} s.") from error
             await asyncio.sleep(0.2)
+        except asyncpg.PostgresError as error:  # it answers, and wants nothing of us: a password, a database
+            raise StorageFailed(f"PostgreSQL refused us: {error}.") from error
 
 
 async def _as_it_is(_connection: Any) -> None:
