@@ -180,11 +180,12 @@ class TaskWorker:
                 await context.wait_locked()
             await self._finish(task, finish, task.lease_s)
         except asyncio.CancelledError:
+            ours = context.stop is not LeaseLost
             context.stop = context.stop or LeaseLost  # heard by threads, which cannot be cancelled
             running.cancel()
             await asyncio.wait({running}, timeout=DRAIN_S)
             # What does not stop may not be given to another: then its lease has to run out.
-            if running.done():
+            if ours and running.done():
                 await self._finish(task, finish, DRAIN_S)
             raise
         finally:
