@@ -1,8 +1,10 @@
 // What every browser test needs: NEMO_URL (the gateway), NEMO_AUDIO (a recording), NEMO_SHOTS (a folder, optional).
 // NEMO_SPEECH is a WAV for those that speak: `openHouse({ args: speaking })` puts it into the microphone, again and again.
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { chromium } from "playwright-core";
 
 export const url = process.env.NEMO_URL;
@@ -17,6 +19,13 @@ const RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];
 const args = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
   "--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required",
   "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"];
+
+/** A folder for files, which goes when this process ends. */
+export function scratch() {
+  const folder = mkdtempSync(join(tmpdir(), "nemo-story-"));
+  process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
 
 /** A page, and what it did that it must not: `violations` of the policy, `foreign` requests, `errors` nobody caught. */
 export async function openHouse(options = {}) {

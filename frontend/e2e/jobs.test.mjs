@@ -1,12 +1,11 @@
 // What is being worked on, from everywhere, and the hardware it runs on.
-import { copyFileSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { after, before, test } from "node:test";
-import { audio, clean, innocent, openHouse, signUp, url } from "./house.mjs";
+import { audio, clean, innocent, openHouse, scratch, signUp, url } from "./house.mjs";
 
 let house, page;
-const folder = mkdtempSync(join(tmpdir(), "nemo-jobs-"));
+const folder = scratch();
 /** The same sound under another name: what is sent has a title of its own. */
 const named = (name) => {
   copyFileSync(audio, join(folder, name));

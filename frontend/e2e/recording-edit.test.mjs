@@ -1,11 +1,10 @@
 // The recording page, changed: words put right, passages kept, voices named, cuts, titles; and each of it taken back.
 import assert from "node:assert/strict";
-import { copyFileSync, mkdtempSync, readFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { copyFileSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { clean, innocent, openHouse, PHONE, signUp, until, uploadRecording, url, WIDE } from "./house.mjs";
+import { clean, innocent, openHouse, PHONE, scratch, signUp, until, uploadRecording, url, WIDE } from "./house.mjs";
 
 const demo = fileURLToPath(new URL("../../services/cli/demo.ogg", import.meta.url));
 let house, page, id;
@@ -123,7 +122,7 @@ test("a summary: what it is made of, and each statement plays and shows what bea
 
 test("name a voice once: see what changes here and earlier, apply, undo", async () => {
   await page.goto(`${url}/app/`);
-  const later = join(mkdtempSync(join(tmpdir(), "nemo-page-")), "later.ogg");
+  const later = join(scratch(), "later.ogg");
   copyFileSync(demo, later);
   const again = await uploadRecording(page, later);
   await page.goto(`${url}/app/recording/${again}`);

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Live streams against the running platform: how soon words come, how many streams hold, how flat memory stays.
 
-    python scripts/bench/live.py --speech ../shared/data/librispeech [--streams 1 2 4 6] [--seconds 45] [--hours 2]
+    python scripts/bench/live.py --speech ../shared/data/librispeech [--streams 1 2 4] [--seconds 45] [--hours 2]
 
 `--speech` is a folder of recordings with `transcripts.tsv` (file, speaker, text). Each stream sends 100 ms of sound
 every 100 ms. Latency of a word runs from the moment its end was sent; the floor is what the bare library takes for one
@@ -187,7 +187,7 @@ def memory(folder: Path, paths: list[Path], hours: float) -> Figure:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--speech", type=Path, required=True)
-    parser.add_argument("--streams", type=int, nargs="+", default=[1, 2, 4, 6])
+    parser.add_argument("--streams", type=int, nargs="+", default=[1, 2, 4, 8, 10, 12])
     parser.add_argument("--seconds", type=float, default=45)
     parser.add_argument("--hours", type=float, default=2)
     args = parser.parse_args()
@@ -205,7 +205,7 @@ def main() -> None:
                 streams = together(platform, [spoken(paths, args.seconds, seed) for seed in range(count)])
                 words = sum(len(final["words"]) for stream in streams for _, final in stream.of("final"))
                 finals = [each for stream in streams for each in stream.final_s()]
-                partials = [each for stream in streams for each in stream.partial_s()] or [float("nan")]
+                partials = [each for stream in streams for each in stream.partial_s()]
                 most = count if holds(streams) and most in (0, *args.streams[: args.streams.index(count)]) else most
                 figures += [
                     Figure(
@@ -217,10 +217,10 @@ def main() -> None:
                     ),
                     Figure(
                         f"{count} live: word to the first partial that shows it, p50 / floor of one window",
-                        round(p(partials, 0.5) / floor, 2),
+                        round(p(partials, 0.5) / floor, 2) if partials else "none was shown",
                         "",
-                        f"p50 {p(partials, 0.5):.2f} s, p95 {p(partials, 0.95):.2f} s;"
-                        f" {100 * len(partials) / max(1, words):.0f} %"
+                        (f"p50 {p(partials, 0.5):.2f} s, p95 {p(partials, 0.95):.2f} s; " if partials else "")
+                        + f"{100 * len(partials) / max(1, words):.0f} %"
                         f" of the words were shown before their final; last final"
                         f" {max(s.end_lag_s for s in streams):.1f} s after the last sound",
                     ),
