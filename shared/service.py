@@ -121,7 +121,7 @@ def _with_state(name: str, settings: ServiceSettings, lifespan: Lifespan | None)
                 if lifespan is not None:
                     await stack.enter_async_context(lifespan(app))
             except (OSError, ValueError, errors.ProductError) as error:  # settings, secrets, folders, databases
-                app.state.cannot_start = f"{name} cannot start: {getattr(error, 'detail', None) or error}"
+                app.state.cannot_start = f"{name} cannot start: {error}"
                 raise
             gc.collect()
             gc.freeze()  # what is here now stays; the collector need not walk it again and again

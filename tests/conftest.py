@@ -77,6 +77,14 @@ def models_dir() -> Path:
     return folder
 
 
+def nemo(data_dir: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """A command as the operator types it; `more` goes into its environment."""
+    return subprocess.run(
+        [sys.executable, "-m", "services", *arguments], cwd=ROOT, env=os.environ | {"DATA_DIR": str(data_dir)} | more,
+        capture_output=True, text=True, timeout=150, check=False,
+    )  # fmt: skip
+
+
 def free_ports(count: int) -> int:
     """The first of `count` free ports in a row; each process that tests has a range of its own."""
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 4

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
@@ -12,6 +11,7 @@ from typing import Any
 
 from shared.auth.principal import Principal
 from shared.errors import ProductError
+from shared.lifecycle import News
 from shared.schemas.gemma import ChatRequest, ChatResponse, ContextUse, Timings, Usage
 from shared.schemas.ids import new_id
 from shared.schemas.rag import Citation, Evidence, Message, SearchHit
@@ -55,7 +55,7 @@ class Run:
     began: float = field(default_factory=time.monotonic)
     draft: Draft = field(default_factory=Draft)
     events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-    news: asyncio.Event = field(default_factory=asyncio.Event)
+    news: News = field(default_factory=News)
     cancelled: bool = False
     done: bool = False
     response: ChatResponse | None = None
@@ -63,7 +63,7 @@ class Run:
 
     def say(self, event: str, data: dict[str, Any]) -> None:
         self.events.append((event, data))
-        self._wake()
+        self.news.tell()
 
     def tell(self, text: str) -> None:
         """More of the answer."""
@@ -77,15 +77,11 @@ class Run:
 
     def finish(self) -> None:
         self.done = True
-        self._wake()
+        self.news.tell()
 
     def fail(self, error: ProductError) -> None:
         self.error = error
         self.say("error", {"code": error.code, "title": error.title(), "detail": error.detail})
-
-    def _wake(self) -> None:
-        self.news.set()
-        self.news = asyncio.Event()
 
     async def read(self, after: int = 0) -> AsyncIterator[tuple[int, str, dict[str, Any]]]:
         """(number, event, data) from the one after `after`, until the answer ends."""
@@ -96,7 +92,7 @@ class Run:
                 yield at, *self.events[at - 1]
             if self.done:
                 return
-            await self.news.wait()
+            await self.news.heard()
 
 
 class Runs:

@@ -64,10 +64,9 @@ class ServiceIdentity:
         """
         folder, alone = settings.secrets_folder / "service_keys", settings.secrets_folder / "service_key"
         own = alone if alone.is_file() else folder / f"{service}.key"
-        private = _key(own, partial(serialization.load_pem_private_key, password=None))
-        if not isinstance(private, Ed25519PrivateKey):
-            raise ValueError(f"{own} is not an Ed25519 key. {MAKE_THEM}")
-        known = {name: _public_key(folder / f"{name}.pub") for name in SERVICE_PORTS}
+        private = _key(own, partial(serialization.load_pem_private_key, password=None), Ed25519PrivateKey)
+        load = serialization.load_pem_public_key
+        known = {name: _key(folder / f"{name}.pub", load, Ed25519PublicKey) for name in SERVICE_PORTS}
         return cls(service, private, known)
 
     @classmethod
@@ -106,20 +105,16 @@ class ServiceIdentity:
         return Caller(issuer, _user_of(claims)), str(claims["jti"])
 
 
-def _key(path: Path, load: Callable[[bytes], Any]) -> Any:
+def _key(path: Path, load: Callable[[bytes], Any], kind: type) -> Any:
     try:
-        return load(path.read_bytes())
+        found = load(path.read_bytes())
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} is missing. {MAKE_THEM}") from None
     except ValueError:
         raise ValueError(f"{path} is not a key in PEM. {MAKE_THEM}") from None
-
-
-def _public_key(path: Path) -> Ed25519PublicKey:
-    key = _key(path, serialization.load_pem_public_key)
-    if not isinstance(key, Ed25519PublicKey):
+    if not isinstance(found, kind):
         raise ValueError(f"{path} is not an Ed25519 key. {MAKE_THEM}")
-    return key
+    return found
 
 
 def _user_of(claims: Mapping[str, Any]) -> Principal | None:

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import pytest
 
 from services.cli import keys
 from tests.bad_days import Caller, dead, frozen, poll, refusal
-from tests.conftest import ROOT, Platform
+from tests.conftest import Platform, nemo
 
 pytestmark = pytest.mark.timeout(900)  # starts of whole platforms, on machines that are busy
 
@@ -154,13 +153,6 @@ def test_a_read_only_disk_is_told_before_anything_starts(small_disk: Path) -> No
 
 
 # -- the start
-
-
-def nemo(data_dir: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "services", *arguments], cwd=ROOT, env=os.environ | {"DATA_DIR": str(data_dir)} | more,
-        capture_output=True, text=True, timeout=150, check=False,
-    )  # fmt: skip
 
 
 @pytest.mark.parametrize(

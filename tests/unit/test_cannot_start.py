@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from services.cli import keys
-from tests.conftest import ROOT
+from tests.conftest import nemo
 
 
 def started(service: str, folder: Path, **more: str) -> tuple[int, list[str]]:
     """Exit code and what was said as an error."""
-    told = {"DATA_DIR": str(folder), "REDIS_URL": "redis://127.0.0.1:1/0", "DATABASE_URL": "postgresql://127.0.0.1:1/x"}
-    ended = subprocess.run(
-        [sys.executable, "-m", "services", "run", service], cwd=ROOT, env=os.environ | told | more,
-        capture_output=True, text=True, timeout=100, check=False,
-    )  # fmt: skip
+    told = {"REDIS_URL": "redis://127.0.0.1:1/0", "DATABASE_URL": "postgresql://127.0.0.1:1/x"}
+    ended = nemo(folder, "run", service, **told | more)
     lines = [json.loads(each) for each in ended.stderr.splitlines() if each.startswith("{")]
     assert "Traceback" not in ended.stderr + ended.stdout
     return ended.returncode, [each["message"] for each in lines if each["level"] == "ERROR"]

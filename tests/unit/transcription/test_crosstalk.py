@@ -82,7 +82,7 @@ def test_bleed_is_left_out(engine: FasterWhisper, kennedy: Sound, austen: Sound,
     after, found = without_crosstalk(before, signals)
     assert "country" in words(before, 1), "the bleed was never audible, so this shows nothing"
     assert [each.code for each in found] == ["crosstalk_detected"]
-    assert words(after, 0).count("country") >= 2 and "country" not in words(after, 1)
+    assert words(after, 0).count("country") == 2 and "country" not in words(after, 1)
     assert "leisure" in words(after, 1) and "leisure" not in words(after, 0)
     for channel, clean in ((0, 22), (1, 22)):
         assert abs(len(words(after, channel)) - clean) <= 2, words(after, channel)
@@ -110,7 +110,7 @@ def test_talk_at_once_over_bleed_keeps_both(engine: FasterWhisper, kennedy: Soun
     after, _ = without_crosstalk(before, signals)
     assert "country" in words(after, 0) and "leisure" in words(after, 1)
     assert "leisure" not in words(after, 0) and "americans" not in words(after, 1)
-    # What the smallest model hears where both talk differs from run to run, so what was heard is held against what stayed.
+    # What the smallest model hears where both talk depends on what is drawn: what was heard is held against what stayed.
     lost = set(Counter(words(before, 0)) - Counter(words(after, 0)))
     assert not lost & {"my", "fellow", "americans", "ask", "not", "what", "your", "country", "can", "you"}
 
