@@ -86,10 +86,10 @@ def nemo(data_dir: Path, *arguments: str, **more: str) -> subprocess.CompletedPr
 
 
 def free_ports(count: int) -> int:
-    """The first of `count` free ports in a row; each process that tests has a range of its own."""
+    """The first of `count` free ports in a row; each process that tests has a range of its own, below `embedded.free_port`'s."""
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 4
     for _ in range(100):
-        first = 20_000 + 3_000 * worker + secrets.randbelow(3_000 - count)  # below those of outgoing connections
+        first = 20_000 + 1_500 * worker + secrets.randbelow(1_500 - count)
         held = []
         try:
             held.extend(socket.create_server(("127.0.0.1", port)) for port in range(first, first + count))

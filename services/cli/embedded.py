@@ -67,7 +67,7 @@ def as_ordinary_user() -> list[str]:
 def free_port() -> int:
     """Below the ports that the system gives to outgoing connections, so that none takes it before we do."""
     while True:
-        port = 20_000 + secrets.randbelow(12_000)
+        port = 26_000 + secrets.randbelow(6_000)
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port

@@ -63,7 +63,8 @@ class Arbiter:
         self._telling: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        reading = asyncio.create_task(self._read())
+        await self._read()
+        reading = asyncio.create_task(self._keep_reading())
         try:
             while True:  # what rings between two turns of the loop, the look that follows sees
                 began = time.monotonic()
@@ -175,10 +176,13 @@ class Arbiter:
             self._metrics.count("nemo_gpu_swapped_bytes_total", swap.bytes, what=swap.what)
 
     async def _read(self) -> None:
+        began, found = time.monotonic(), await devices.read(self._probe)
+        self._free, self._read_at = found, began
+
+    async def _keep_reading(self) -> None:
         """Keeps a fresh reading of the device, and rings when it changed while somebody waits for that."""
         while True:
-            began, found = time.monotonic(), await devices.read(self._probe)
-            self._free, self._read_at = found, began
+            await self._read()
             if self._moving:
                 self._bell.ring_topic(f"gpu {self.device_id}")
             for _ in range(int(IDLE_READ_S / BUSY_READ_S)):

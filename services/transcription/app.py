@@ -85,14 +85,14 @@ def create_app(settings: Settings | None = None, *, diarizer: Diarizer | None = 
             )
             app.state.studio = studio = await _studio(settings, app, stack, Speech(child), holder)
             app.state.calls = Calls(settings, studio)
-            app.state.listening = ears = Listening(settings, studio.pipeline.engine, holder)
+            app.state.listening = Listening(settings, studio.pipeline.engine, holder, studio.pipeline.voices)
             app.state.checks["model"] = partial(_model_answers, studio.pipeline)
             handlers = {TRANSCRIBE: studio.pipeline.run}
             worker = TaskWorker(client, handlers, new_id("asr"), concurrency=settings.parallel, holder=holder)
             encode = partial(_encoded, studio.pipeline, asyncio.get_running_loop())
             apart = partial(_diarizer, settings, diarizer, encode)
             room: Room = app.state.room
-            work = _work(studio.pipeline, ears, worker, apart)
+            work = _work(studio.pipeline, worker, apart)
             async with background(holder.run(), work, *tidying(app.state), room.run()):
                 yield
 
@@ -182,11 +182,10 @@ def _diarizer(settings: Settings, given: Diarizer | None, encode: Callable[[Soun
     return None
 
 
-async def _work(pipeline: Pipeline, ears: Listening, worker: TaskWorker, apart: Callable[[], Diarizer | None]) -> None:
+async def _work(pipeline: Pipeline, worker: TaskWorker, apart: Callable[[], Diarizer | None]) -> None:
     """For ever. Nothing is claimed before the speaker model is there or known to be missing."""
     made = await asyncio.to_thread(apart)
     pipeline.use(made)
-    ears.use(made)
     await worker.run()
 
 

@@ -14,13 +14,14 @@ from functools import partial
 from services.transcription import channels as channel_split
 from services.transcription.chunking import cuts, moved
 from services.transcription.crosstalk import without_crosstalk
-from services.transcription.engines import Capabilities, Diarizer, Heard, Turn
+from services.transcription.engines import Capabilities, Heard, Turn
 from services.transcription.engines.served import Speech
 from services.transcription.settings import Settings
+from services.transcription.voices import Voices
 from shared.audio.decode import RATE_HZ, Decoded, DecodeLimits, Samples, as_float, decode
 from shared.audio.tracks import Track
 from shared.auth.principal import Principal
-from shared.errors import BadRequest, Busy, ModelNotReady, TooLarge
+from shared.errors import BadRequest, Busy, TooLarge
 from shared.gpu.holder import Holder
 from shared.multipart import MultipartBody
 from shared.schemas.transcription import Segment
@@ -60,9 +61,8 @@ class Part:
 class Listening:
     """One clip at a time per seat; the pieces of all take turns on the one model."""
 
-    def __init__(self, settings: Settings, engine: Speech, holder: Holder) -> None:
-        self._settings, self._engine, self._holder = settings, engine, holder
-        self._diarizer: Diarizer | None = None
+    def __init__(self, settings: Settings, engine: Speech, holder: Holder, voices: Voices) -> None:
+        self._settings, self._engine, self._holder, self._voices = settings, engine, holder, voices
         self._places: Counter[str] = Counter()
         self._seats = asyncio.Semaphore(SEATS)
         # Work of minutes, so not in the threads that all share: there it would keep live sound from the disk.
@@ -79,9 +79,6 @@ class Listening:
         """Unix time of the weights; 0 where they are not a file of ours."""
         path = self._settings.models_dir / self._settings.transcription_model
         return int(path.stat().st_mtime) if path.exists() else 0
-
-    def use(self, diarizer: Diarizer | None) -> None:
-        self._diarizer = diarizer
 
     @asynccontextmanager
     async def seat(self, user: Principal) -> AsyncIterator[None]:
@@ -162,15 +159,14 @@ class Listening:
 
     async def turns(self, sound: Decoded, **hints: int | None) -> list[Turn]:
         """Who speaks when. Raises ModelNotReady where no speaker model is installed."""
-        if self._diarizer is None:
-            raise ModelNotReady("No speaker model is installed; run `nemo models pull`.")
+        diarizer = await self._voices.loaded()
         left = threading.Event()
 
         def breathe() -> None:
             if left.is_set():
                 raise asyncio.CancelledError
 
-        work = partial(self._diarizer.diarize, as_float(sound.mono()), breathe=breathe, **hints)
+        work = partial(diarizer.diarize, as_float(sound.mono()), breathe=breathe, **hints)
         try:
             return (await asyncio.get_running_loop().run_in_executor(self._apart, work)).turns
         finally:

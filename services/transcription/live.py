@@ -46,7 +46,6 @@ TURN_S = 60.0
 LINGER_S = 120.0
 """How long a session without a client stays in memory."""
 HEARD_S, TIDY_S = 10.0, 5.0
-SETTLE_S = 20.0
 RETURN_S = 60.0
 """After a start, how long clients of the process before have to come back."""
 REVISE_EVERY = 4
@@ -168,7 +167,6 @@ class Room:
         return session
 
     async def _restored(self, recording: Recording) -> Session:
-        await self._pipeline.settled(SETTLE_S)  # after a restart the voices come a moment later than the first client
         voices = await self._pipeline.voices.live(recording)
         if not recording.options["live"].get("keep", True):
             session = Session(recording, PassingSound(), voices, Unrecorded())

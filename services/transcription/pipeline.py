@@ -42,7 +42,6 @@ from shared.clients.rag import RagClient
 from shared.errors import Busy, ModelLost, NotFound, ProductError, StageFailed, UpstreamUnavailable, VaultLocked
 from shared.gpu.holder import Holder, Preempted
 from shared.gpu.worker import LeaseLost, TaskCancelled, TaskContext
-from shared.lifecycle import comes
 from shared.schemas.transcription import (
     EditTranscript,
     Metadata,
@@ -158,7 +157,6 @@ class Pipeline:
     ) -> None:
         self._settings, self.engine, self._holder = settings, engine, holder
         self._diarizer: Diarizer | None = None
-        self._settled = asyncio.Event()
         self._recordings, self._blobs, self._keyring = recordings, blobs, keyring
         self._emotion, self._rag, self.voices = emotion, rag, voices
         self.waveforms = Waveforms(settings, recordings, blobs, keyring)
@@ -175,11 +173,6 @@ class Pipeline:
     def use(self, diarizer: Diarizer | None) -> None:
         self._diarizer = diarizer
         self.voices.use(diarizer)
-        self._settled.set()
-
-    async def settled(self, most_s: float) -> None:
-        """Until the speaker model is there or known to be missing."""
-        await comes(self._settled, most_s)
 
     # -- for those who wait for it
 

@@ -20,11 +20,14 @@ from services.transcription.identification import Known, Match, identify
 from services.transcription.repository import Recording
 from services.transcription.speakers import Person, Speakers
 from shared.errors import Invalid, ModelNotReady
+from shared.lifecycle import comes
 from shared.schemas.problem import FieldError
 from shared.schemas.speakers import EnrolledSpeaker, Enrolment
 from shared.schemas.transcription import Speaker
 
 Plain = dict[str, Any]
+SETTLE_S = 20.0
+"""How long one waits for the speaker model: it comes a moment later than the first client of a service just started."""
 ENOUGH_S = 20.0
 """Speech from which more of it makes a sample little better."""
 PROBLEMS = {
@@ -52,11 +55,19 @@ class Voices:
     def __init__(self, speakers: Speakers) -> None:
         self.speakers = speakers
         self._diarizer: Diarizer | None = None
+        self._settled = asyncio.Event()
         # Not asyncio's own threads: live streams need those for what they write.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sample")
 
     def use(self, diarizer: Diarizer | None) -> None:
         self._diarizer = diarizer
+        self._settled.set()
+
+    async def loaded(self) -> Diarizer:
+        """Waits a moment for a model that is still being loaded. Raises ModelNotReady."""
+        if not await comes(self._settled, SETTLE_S):
+            raise ModelNotReady("The speaker model is still being loaded; try again in a minute.")
+        return self.diarizer
 
     @property
     def ready(self) -> bool:
@@ -114,6 +125,7 @@ class Voices:
 
     async def live(self, recording: Recording) -> LiveVoices:
         """For one live session; who is enrolled while it runs is recognised by its end."""
+        await comes(self._settled, SETTLE_S)
         if self._diarizer is None:
             return LiveVoices(None, [], {})
         known, people = await self.known(recording.owner)
@@ -123,7 +135,8 @@ class Voices:
 
     async def enroll(self, owner: str, speaker_id: str, name: str | None, sound: Sound, source: Plain) -> Enrolment:
         """One more sample. Raises Invalid with the reason where it is none."""
-        sample = await asyncio.get_running_loop().run_in_executor(self._thread, self.diarizer.sample, sound)
+        diarizer = await self.loaded()
+        sample = await asyncio.get_running_loop().run_in_executor(self._thread, diarizer.sample, sound)
         if sample.voice is None or sample.problem is not None:
             raise unfit(sample)
         await self._named(owner, speaker_id, name)

@@ -31,6 +31,8 @@ QUICK = {
     "GPU_COORDINATOR_PARK_S": "3",
     "GPU_COORDINATOR_VERIFY_S": "4",
 }
+PATIENT = {"GPU_COORDINATOR_LEASE_S": "60", "GPU_COORDINATOR_HOLDER_LEASE_S": "60"}
+"""However long a coordinator takes to start, nobody has lost a lease meanwhile."""
 
 
 class HolderProcess:
@@ -62,7 +64,7 @@ class HolderProcess:
         self.process.stdin.flush()
         return number
 
-    def answer(self, number: int, within_s: float = 30) -> dict[str, Any]:
+    def answer(self, number: int, within_s: float = 60) -> dict[str, Any]:
         deadline = time.monotonic() + within_s
         while number not in self._answers:
             try:
@@ -108,12 +110,6 @@ class GpuHouse(House):
             cwd=ROOT, env=self.environment | {"GPU_COORDINATOR_PORT": str(port)}, stdout=log, stderr=log,
         )  # fmt: skip
 
-    def freeze(self, name: str) -> None:
-        self._running[name].send_signal(signal.SIGSTOP)
-
-    def thaw(self, name: str) -> None:
-        self._running[name].send_signal(signal.SIGCONT)
-
     def borrow(self, other: GpuHouse) -> None:
         """Speak with the other's keys."""
         self._identity = other._identity
@@ -134,7 +130,7 @@ class GpuHouse(House):
         row = self.sql("SELECT * FROM task WHERE task_id = $1", task_id)[0]
         return dict(row) | {"result": json.loads(row["result"]) if row["result"] else None}
 
-    def finished(self, task_id: str, most_s: float = 40) -> dict[str, Any]:
+    def finished(self, task_id: str, most_s: float = 120) -> dict[str, Any]:
         return until(
             lambda: found if (found := self.task(task_id))["state"] in ("succeeded", "failed", "dead") else None, most_s
         )
@@ -146,7 +142,7 @@ class GpuHouse(House):
     def row(self, name: str) -> dict[str, Any]:
         return dict(self.sql("SELECT * FROM holder WHERE holder_id = $1", name)[0])
 
-    def is_state(self, name: str, *states: str, most_s: float = 15) -> dict[str, Any]:
+    def is_state(self, name: str, *states: str, most_s: float = 60) -> dict[str, Any]:
         def look() -> dict[str, Any] | None:
             found = self.sql("SELECT * FROM holder WHERE holder_id = $1", name)
             return dict(found[0]) if found and found[0]["observed"] in states else None
@@ -162,7 +158,7 @@ class GpuHouse(House):
         super().stop()
 
 
-def until(look: Callable[[], Any], most_s: float = 15) -> Any:
+def until(look: Callable[[], Any], most_s: float = 60) -> Any:
     deadline = time.monotonic() + most_s
     while not (found := look()):
         assert time.monotonic() < deadline, f"not within {most_s} s"

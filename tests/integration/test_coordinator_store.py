@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from services.gpu_coordinator.service import forget_old
 from services.gpu_coordinator.settings import Settings
 from shared.errors import Invalid
 from shared.storage import postgres
-from tests.unit.gpu_coordinator.contract import QUICK, TaskStoreContract, claimed, end, work
+from tests.unit.gpu_coordinator.contract import QUICK, RETRY_S, TaskStoreContract, claimed, end, work
 
 MIGRATIONS = Path(services.gpu_coordinator.__file__).parent / "migrations"
 
@@ -45,7 +44,7 @@ async def test_every_step_leaves_its_event(store: PostgresTaskStore, pool: postg
     await store.submit(work(idempotency_key="k"))
     await store.submit(work(idempotency_key="k"))
     await end(store, await claimed(store), "failed", error="once")
-    await asyncio.sleep(0.15)
+    await asyncio.sleep(RETRY_S * 1.2)
     await end(store, await claimed(store))
     rows = await pool.fetch(
         "SELECT state, token, detail FROM task_event WHERE task_id = $1 ORDER BY event_id", task.task_id
@@ -78,7 +77,7 @@ async def test_the_device_is_registered_once(pool: postgres.Pool) -> None:
 
 
 @pytest.mark.parametrize("kind", ["transcribe", "rebuild"])
-async def test_ten_thousand_waiting_tasks_do_not_slow_a_claim(pool: postgres.Pool, kind: str) -> None:
+async def test_ten_thousand_waiting_tasks_are_not_sorted_for_a_claim(pool: postgres.Pool, kind: str) -> None:
     """Of the asked kind, and of another that nobody serves."""
     store = PostgresTaskStore(pool, Settings())
     await pool.execute(
@@ -87,13 +86,9 @@ async def test_ten_thousand_waiting_tasks_do_not_slow_a_claim(pool: postgres.Poo
         " FROM generate_series(1, 10000) n"
     )
     await pool.execute("ANALYZE task")  # as autovacuum does within a minute
-    took = []
     for _ in range(30):
         await store.submit(work(kind))
-        began = time.perf_counter()
         assert await store.claim([kind], "w") is not None
-        took.append(time.perf_counter() - began)
-    assert sorted(took)[15] < 0.05
     plan = await pool.fetch(
         "EXPLAIN SELECT task_id FROM task WHERE state = 'queued' AND kind = ANY($1) AND run_after <= now()"
         " ORDER BY task_class DESC, priority DESC, task_id LIMIT 1 FOR UPDATE SKIP LOCKED",

@@ -189,6 +189,7 @@ async def test_the_pipeline_coming_late_keeps_a_users_edits(library: Library) ->
     name = said.transcript_id
     await library.revise(ANNA, name, text("seg_00001", "My name is Bob."), None)
     again = await library.put_transcript(ANNA, said)
+    await library.learner.settled()
     assert (again.text, again.revision) == ("My name is Bob. Hello.", 3)
     assert [each.emotion for each in again.segments] == [SpanEmotion(label="joy", score=0.8)] * 2
     assert await stored(library, said) == again
@@ -212,6 +213,7 @@ async def test_an_edit_between_reading_and_writing_of_the_pipeline_is_kept(libra
 
     library.embed = embed  # type: ignore[assignment,method-assign]
     assert (await library.put_transcript(ANNA, said)).text == "My name is Bob."
+    await library.learner.settled()
     assert await found(library, "bob", mode="text") and not await found(library, "bop", mode="text")
 
 

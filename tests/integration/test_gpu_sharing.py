@@ -20,7 +20,7 @@ import redis
 from services.cli.embedded import EmbeddedPostgres, EmbeddedRedis
 from shared.gpu.fake import FakeDevice
 from tests.conftest import _started
-from tests.integration.gpu_house import GB, GpuHouse, HolderProcess, tokens, until, whole
+from tests.integration.gpu_house import GB, PATIENT, GpuHouse, HolderProcess, tokens, until, whole
 from tests.integration.transcription_house import database
 
 Make = Callable[..., GpuHouse]
@@ -71,7 +71,7 @@ def test_chat_pre_empts_speech_which_ends_as_if_nothing_had_been(house: GpuHouse
     _, task_id = at_work(house)
     chat = house.holder("gemma")
     assert chat.chat(tokens=20)["text"] == tokens(20)
-    assert house.row("transcription")["observed"] == "parked"
+    assert house.swaps("park") >= 1
     ended_well(house, task_id)
     status = house.status()
     assert {each["holder_id"] for each in status["holders"]} == {"gemma", "transcription"}
@@ -89,7 +89,7 @@ def test_what_fits_together_never_swaps(make: Make) -> None:
         assert chat.chat(tokens=3)["text"] == tokens(3)
     ended_well(house, task_id)
     assert house.swaps("park") == 0 and house.swaps("wake") == 2
-    assert house.swaps("turn") >= 2  # the memory stays; who computes changes hands
+    until(lambda: house.swaps("turn") >= 2)  # the memory stays; who computes changes hands
 
 
 def test_1_without_any_pub_sub(make: Make) -> None:
@@ -199,7 +199,8 @@ def test_8_what_can_never_fit_says_so(house: GpuHouse) -> None:
     assert "choose a smaller model" in until(lambda: house.status()["devices"][0]["alarm"])
 
 
-def test_9_the_coordinator_killed_again_and_again(house: GpuHouse) -> None:
+def test_9_the_coordinator_killed_again_and_again(make: Make) -> None:
+    house = make(**PATIENT)
     _, task_id = at_work(house)
     chat = house.holder("gemma")
     for pause_s in (0.0, 0.02, 0.05, 0.1, 0.3):
@@ -208,10 +209,11 @@ def test_9_the_coordinator_killed_again_and_again(house: GpuHouse) -> None:
         house.kill("gpu-coordinator")
         house.start("gpu-coordinator")
         assert chat.answer(asked, 40)["text"] == tokens(5)
-    ended_well(house, task_id, attempts=3)
+    ended_well(house, task_id)
 
 
-def test_10_of_two_coordinators_the_old_leader_changes_nothing(house: GpuHouse) -> None:
+def test_10_of_two_coordinators_the_old_leader_changes_nothing(make: Make) -> None:
+    house = make(**PATIENT)
     _, task_id = at_work(house)
     second = house.second_coordinator()
     try:
@@ -248,7 +250,7 @@ def test_11_redis_flushed_and_stopped(make: Make, tmp_path: Path) -> None:
 def test_12_postgres_restarted_in_the_middle(make: Make, tmp_path: Path) -> None:
     server = EmbeddedPostgres(tmp_path / "postgres", secrets.token_urlsafe(16))
     running = _started(server)
-    house = make(database_url=database(next(running)))
+    house = make(database_url=database(next(running)), **PATIENT)
     _, task_id = at_work(house)
     chat = house.holder("gemma")
     asked = chat.ask(tokens=100, seconds=0.02)
@@ -291,7 +293,6 @@ def test_14_two_hundred_alternating_requests(make: Make) -> None:
     ended_well(house, task_id, 60)
     # Back and forth at most once a linger, and once for each wait that is too long.
     assert house.swaps("park") <= 4 + 2 * took_s / 0.5
-    assert house.swaps("park") < 100
     until(lambda: not house.sql("SELECT 1 FROM task WHERE state NOT IN ('succeeded')"), 40)
 
 
@@ -315,9 +316,10 @@ def test_15_cancel_and_disconnect_in_each_state(house: GpuHouse) -> None:
     assert [each["holder_id"] for each in resident] == ["gemma"]
 
 
-def test_a_request_while_the_model_is_leaving_is_served(house: GpuHouse) -> None:
+def test_a_request_while_the_model_is_leaving_is_served(make: Make) -> None:
     """Fault 15: a request during PARKING must not wait for ever (llama-swap#946)."""
-    house.device.set(free_s=1.0)
+    house = make(GPU_COORDINATOR_PARK_S="30")
+    house.device.set(free_s=5.0)  # long enough to be seen
     _, task_id = at_work(house)
     chat = house.holder("gemma")
     first = chat.ask()

@@ -248,7 +248,7 @@ asyncio.run(main())
 async def test_a_rekey_killed_half_way_leaves_rows_that_old_or_new_open(pool: postgres.Pool, postgres_url: str) -> None:
     old = PostgresKeyring(pool, MASTER, cost=QUICK)
     await old.prepare()
-    users = [f"usr_{number:04}" for number in range(400)]
+    users = [f"usr_{number:04}" for number in range(2000)]
     keys = dict(zip(users, await asyncio.gather(*map(old.data_key, users)), strict=True))
     sealed, _ = await old.seal(users[7], OLD)
     await old.destroy(users[8])

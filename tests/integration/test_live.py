@@ -84,16 +84,16 @@ def test_words_come_while_somebody_speaks_and_stay(house: House, jfk: bytes) -> 
     with listening(house, user, title="A speech") as live:
         ready = live.until("ready")
         assert ready["audio_ms"] == 0 and not ready["resumed"] and ready["partials"]
-        for at in range(0, len(jfk), PIECE):  # twice as fast as it is spoken
-            live.socket.send(jfk[at : at + PIECE])
-            time.sleep(0.05)
+        begun = 3 * RATE_HZ * 2  # bytes: he is in the middle of his first words
+        live.send(jfk[:begun])
+        live.until("partial")
+        live.send(jfk[begun:])
         live.say(type="stop")
         end = live.until("end")
     numbers = [each["seq"] for each in live.events]
     assert numbers == sorted(set(numbers)), "every event has a number of its own, in order"
     assert live.of("ack")[-1]["audio_ms"] == end["audio_ms"] == len(jfk) // 32
     assert [each["state"] for each in live.of("vad")][:2] == ["speech", "silence"]
-    assert live.of("partial"), "words were shown before their end"
     assert jiwer.wer(spoken("And so my fellow Americans ask not what your country can do for you ask what you can do for"
                             " your country"), spoken(live.text)) < 0.15  # fmt: skip
     for final in live.of("final"):
@@ -179,7 +179,7 @@ def test_a_token_is_its_owners_and_good_until_the_end(house: House, jfk: bytes) 
         token = live.until("ready")["resume_token"]
         for wrong, who in (
             (token, new_id("usr")),
-            (token[:-2] + "xx", user),
+            (token[:-1] + ("x" if token[-1] != "x" else "y"), user),
             ("nonsense", user),
             (f"{new_id('rec')}.x", user),
         ):

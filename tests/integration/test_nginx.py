@@ -189,7 +189,7 @@ def test_an_upload_that_stops_halfway_has_reached_the_platform(anna: httpx.Clien
 
     def pieces() -> Iterator[bytes]:
         yield bytes(4 * MIB)
-        go_on.wait(60)
+        go_on.wait(90)
         raise ConnectionError("the phone lost its network")
 
     def send() -> None:
@@ -200,13 +200,12 @@ def test_an_upload_that_stops_halfway_has_reached_the_platform(anna: httpx.Clien
 
     sending = threading.Thread(target=send)
     sending.start()
-    time.sleep(1)
-    go_on.set()
-    sending.join()
     deadline, offset = time.monotonic() + 60, 0
     while offset == 0 and time.monotonic() < deadline:
         time.sleep(0.2)
         offset = int(anna.head(where, headers=TUS).headers.get("upload-offset", 0))
+    go_on.set()
+    sending.join()
     assert 0 < offset <= 4 * MIB
     assert anna.delete(where, headers=TUS).status_code == 204
 

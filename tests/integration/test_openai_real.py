@@ -147,7 +147,7 @@ async def test_this_server_as_the_language_model_of_another(house: ChatHouse, do
             ).json()
             assert "Paris" in told["choices"][0]["message"]["content"]
             alone = await client.chat.completions.create(model=MODEL, messages=ASK, temperature=0)
-            assert alone.usage is not None and told["usage"] == alone.usage.model_dump(include=set(told["usage"]))
+            assert alone.usage is not None and told["usage"]["prompt_tokens"] == alone.usage.prompt_tokens
     finally:
         second.terminate()
         second.wait(20)

@@ -223,7 +223,7 @@ def test_another_password_and_a_forgotten_one(house: Sealed) -> None:
 def test_a_job_that_the_lock_meets_half_way_waits_and_loses_nothing(house: Sealed) -> None:
     dora = house.join("dora")
     dora.seal()
-    sound = noise(600)
+    sound = noise(1200)
     made = upload(dora, sound, wait_s=0, emotion="false").json()
     count = "SELECT count(*) AS n FROM recording_part WHERE recording_id = $1 AND stage = 'asr'"
     until(lambda: house.sql(count, made["transcript_id"])[0]["n"] >= 3)
@@ -231,7 +231,7 @@ def test_a_job_that_the_lock_meets_half_way_waits_and_loses_nothing(house: Seale
     job = until(lambda: (each := dora.get(f"/jobs/{made['job_id']}").json())["state"] == "queued" and each)
     assert job["progress"]["stage"] == "vault_locked" and job["error"] is None
     saved = house.sql(count, made["transcript_id"])[0]["n"]
-    assert saved < 150 and dora.get("/vault").json()["waiting"] == 1
+    assert saved < 300 and dora.get("/vault").json()["waiting"] == 1
     house.restart("transcription")
     time.sleep(1)
     assert house.sql(count, made["transcript_id"])[0]["n"] == saved

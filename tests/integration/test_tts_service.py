@@ -234,7 +234,7 @@ async def test_an_answer_that_breaks_off_is_not_taken_for_whole(
 
 
 async def test_who_does_not_read_loses_the_place(piper: Counted, identities: dict[str, ServiceIdentity]) -> None:
-    async with house_of(piper, identities, answer_deadline_s=0.5) as house:
+    async with house_of(piper, identities, answer_deadline_s=0.02) as house:
         with pytest.raises(UpstreamUnavailable):
             await house.says(LONG, response_format="pcm")
         await house.idle()

@@ -128,7 +128,7 @@ async def test_one_user_has_so_many_chats_and_gets_the_place_back(tmp_path: Path
 
 
 async def test_a_chat_ends_after_its_longest_time(tmp_path: Path) -> None:
-    async with front(tmp_path, voice_minutes=0.01) as house, house.opened(START) as socket:
+    async with front(tmp_path, voice_minutes=0.05) as house, house.opened(START) as socket:
         await until(socket, "ready")
         assert (await until(socket, "error"))["code"] == "too_long"
         assert await closed_with(socket) == 1000

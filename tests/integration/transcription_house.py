@@ -27,7 +27,7 @@ from shared.settings import SERVICE_PORTS, ServiceSettings
 from tests.conftest import AUDIO, ROOT, free_ports
 
 SERVICES = ("gpu-coordinator", "rag", "emotion", "transcription")
-PATIENCE_S = 120
+PATIENCE_S = 300
 
 
 class Caller(httpx.Auth):
@@ -128,6 +128,12 @@ class House:
         self._running[name].send_signal(how)
         self._running[name].wait(20)
 
+    def freeze(self, name: str) -> None:
+        self._running[name].send_signal(signal.SIGSTOP)
+
+    def thaw(self, name: str) -> None:
+        self._running[name].send_signal(signal.SIGCONT)
+
     def stop(self) -> None:
         for process in self._running.values():
             process.terminate()
@@ -184,14 +190,14 @@ def house(
 
 
 def upload(
-    client: httpx.Client, data: bytes | Path, wait_s: float = 60, name: str = "a.wav", **fields: str
+    client: httpx.Client, data: bytes | Path, wait_s: float = 200, name: str = "a.wav", **fields: str
 ) -> httpx.Response:
     body = data.read_bytes() if isinstance(data, Path) else data
     files = {"file": (data.name if isinstance(data, Path) else name, body, "application/octet-stream")}
     return client.post("/transcription/upload", files=files, data=fields, params={"wait_s": wait_s})
 
 
-def finished(client: httpx.Client, transcript_id: str, most_s: float = 60) -> dict[str, Any]:
+def finished(client: httpx.Client, transcript_id: str, most_s: float = 200) -> dict[str, Any]:
     """The transcript once it is in a last state."""
     deadline = time.monotonic() + most_s
     while time.monotonic() < deadline:

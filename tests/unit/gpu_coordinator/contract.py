@@ -11,8 +11,9 @@ from services.gpu_coordinator.settings import Settings
 from shared.errors import Conflict, NotFound
 from shared.schemas.coordinator import FinishTask, Progress, ReportTask, SubmitTask, Task
 
-LEASE_S = 0.4
-QUICK = Settings(lease_s=LEASE_S, retry_base_s=0.1, retry_most_s=0.3, sweep_s=0.05)
+LEASE_S, RETRY_S = 1.0, 0.5
+"""Long enough that a moment in which the machine did something else ends neither."""
+QUICK = Settings(lease_s=LEASE_S, retry_base_s=RETRY_S, retry_most_s=RETRY_S, sweep_s=0.05)
 ANNA, BERT = "usr_anna", "usr_bert"
 
 
@@ -101,7 +102,7 @@ class TaskStoreContract:
         await store.submit(work())
         task = await claimed(store)
         for step in range(4):
-            await asyncio.sleep(LEASE_S * 0.6)
+            await asyncio.sleep(LEASE_S * 0.3)
             assert await store.recover() == []
             report = ReportTask(
                 token=task.token, progress=Progress(stage="speech", percent=step), cursor={"chunk": step}
@@ -155,7 +156,7 @@ class TaskStoreContract:
         again = await end(store, await claimed(store), "failed", error="no model")
         assert again.state == "queued" and again.error == "no model" and again.finished_at is None
         assert await store.claim(["transcribe"], "w") is None
-        await asyncio.sleep(0.15)
+        await asyncio.sleep(RETRY_S * 1.2)
         dead = await end(store, await claimed(store), "failed", error="no model")
         assert dead.state == "dead" and dead.finished_at and dead.attempt == 2
 

@@ -18,6 +18,7 @@ from services.transcription.engines import Diarization, Turn
 from services.transcription.listening import PLACES, PLACES_OF_ONE, SEATS, Listening
 from services.transcription.routes.listening import router
 from services.transcription.settings import Settings
+from services.transcription.voices import Voices
 from shared.audio.decode import RATE_HZ, Decoded
 from shared.auth.principal import Principal
 from shared.auth.service_tokens import trust_for_tests
@@ -26,11 +27,12 @@ from shared.service import create_service
 from tests.gateway_house import served
 
 NOTHING: Any = None
+SECOND = Decoded(np.zeros((1, RATE_HZ), dtype=np.int16), RATE_HZ, "wav", False)
 ANNA = Principal("usr_01J00000000000000000000000")
 
 
 def ears_of(**changes: Any) -> Listening:
-    return Listening(Settings(**changes), NOTHING, NOTHING)
+    return Listening(Settings(**changes), NOTHING, NOTHING, Voices(NOTHING))
 
 
 def user(number: int) -> Principal:
@@ -106,9 +108,12 @@ class Counting:
 async def test_speakers_are_told_apart_one_after_the_other_in_a_thread_of_their_own() -> None:
     ears, diarizer = ears_of(), Counting()
     made: Any = diarizer
-    ears.use(made)
-    sound = Decoded(np.zeros((1, RATE_HZ), dtype=np.int16), RATE_HZ, "wav", False)
-    await asyncio.gather(*(ears.turns(sound) for _ in range(3)))
+    waiting = asyncio.create_task(ears.turns(SECOND))
+    await asyncio.sleep(0.05)
+    assert not waiting.done()  # the model is still being loaded
+    ears._voices.use(made)
+    await waiting
+    await asyncio.gather(*(ears.turns(SECOND) for _ in range(3)))
     assert diarizer.most == 1 and all(each.startswith("turns") for each in diarizer.threads)
 
 
