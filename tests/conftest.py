@@ -13,12 +13,14 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import httpx
 import pytest
+import websockets.sync.client
 
 ROOT = Path(__file__).resolve().parent.parent
 AUDIO = ROOT / "tests" / "fixtures" / "audio"
@@ -38,7 +40,7 @@ def _started(server: Any) -> Iterator[str]:
     child = server.child()
     process = subprocess.Popen(child.command, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not _apart(child.ready):
             assert time.monotonic() < deadline, "the server did not start"
             time.sleep(0.05)
@@ -100,6 +102,10 @@ def free_ports(count: int) -> int:
                 each.close()
         return first
     raise AssertionError("no free ports")
+
+
+connect = partial(websockets.sync.client.connect, open_timeout=60, ping_timeout=120)
+"""A WebSocket, with the patience that a busy machine needs."""
 
 
 class Platform:
@@ -184,10 +190,10 @@ class Platform:
         headers = {}
         if username is not None:
             body = {"username": username, "password": "a long enough pass phrase"}
-            httpx.post(f"{self.url}/auth/register", json=body, timeout=30)
-            answer = httpx.post(f"{self.url}/auth/login", json=body, timeout=30).raise_for_status()
+            httpx.post(f"{self.url}/auth/register", json=body, timeout=120)
+            answer = httpx.post(f"{self.url}/auth/login", json=body, timeout=120).raise_for_status()
             headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
-        return httpx.Client(base_url=self.url, timeout=120, headers=headers)
+        return httpx.Client(base_url=self.url, timeout=300, headers=headers)
 
 
 @pytest.fixture(scope="session")

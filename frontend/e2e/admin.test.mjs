@@ -1,7 +1,7 @@
 // Administration. The platform of the tests has the administrator `first-admin`, whose password is that of all.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { clean, innocent, openHouse, signUp, url } from "./house.mjs";
+import { clean, comes, innocent, openHouse, signUp, url } from "./house.mjs";
 
 const ADMIN = process.env.NEMO_ADMIN ?? "first-admin";
 const password = "a long enough pass phrase";
@@ -65,8 +65,7 @@ test("an account is deleted once nobody wants it back", async () => {
   await row().getByRole("button", { name: /^Delete the account/ }).click();
   await toast.last().getByRole("button", { name: "Close" }).click();
   await row().waitFor({ state: "detached" });
-  for (let tries = 0; tries < 100 && (await signIn()).status !== 401; tries++) await page.waitForTimeout(200);
-  assert.equal((await signIn()).status, 401);
+  await comes(async () => (await signIn()).status === 401, "the account still signs in", 60);
 });
 
 test("the log says what was done, and that it is whole", async () => {
@@ -75,11 +74,11 @@ test("the log says what was done, and that it is whole", async () => {
   await page.getByRole("cell", { name: /^changed the account/ }).first().waitFor();
   // The account is disabled first; its deletion stands in the log once all that it owned is gone.
   const deleted = page.getByRole("cell", { name: /^deleted the account/ }).first();
-  for (let tries = 0; tries < 20 && !(await deleted.isVisible()); tries++) {
+  await comes(async () => {
     await page.reload();
     await page.getByText("The log is whole", { exact: false }).waitFor();
-  }
-  await deleted.waitFor();
+    return deleted.isVisible();
+  }, "its deletion does not stand in the log", 60);
   await clean(page, "admin-audit");
 });
 

@@ -1,11 +1,11 @@
 // Asking: conversations, quotations that play, checked sentences, a broken line, a reload in the middle.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { clean, innocent, openHouse, PHONE, signUp, until, uploadRecording, url, WIDE } from "./house.mjs";
+import { clean, heardThenSilent, innocent, openHouse, PHONE, signUp, until, uploadRecording, url, WIDE } from "./house.mjs";
 
 let house, page;
 const box = () => page.getByLabel("Your question", { exact: true });
-const idle = () => page.getByRole("button", { name: "Ask", exact: true }).waitFor({ timeout: 120_000 });
+const idle = () => page.getByRole("button", { name: "Ask", exact: true }).waitFor({ timeout: 300_000 });
 const last = () => page.locator(".chat-turn").last();
 
 async function ask(question) {
@@ -49,8 +49,7 @@ test("a quotation comes first, to the letter, and plays its seconds", async () =
   await idle();
   await last().getByText("word for word").first().waitFor();
   await chip.click();
-  await until(page, "document.querySelector('audio').currentTime > 0");
-  await page.getByRole("button", { name: "Pause" }).click();
+  await heardThenSilent(page);
   const words = last().locator(".chat-words");
   if (await words.count()) {
     const proof = words.getByRole("button", { name: /supported|contradicted/ }).first();
@@ -102,12 +101,12 @@ test("a line that breaks is mended where it broke", async () => {
   page.on("request", (request) => /messages\/.*\/events/.test(request.url()) && resumed.push(request.headers()["last-event-id"]));
   // The server answers in full; the page hears the first two events only.
   await page.route("**/gemma/chat", async (route) => {
-    const answer = await route.fetch({ timeout: 120_000 });
+    const answer = await route.fetch({ timeout: 300_000 });
     const first = (await answer.text()).split("\n\n").slice(0, 2).join("\n\n");
     await route.fulfill({ response: answer, body: `${first}\n\n` });
   }, { times: 1 });
   await ask("What did he say to his fellow Americans?");
-  await last().locator(".chat-quotation").first().waitFor({ timeout: 120_000 });
+  await last().locator(".chat-quotation").first().waitFor({ timeout: 300_000 });
   await idle();
   assert.deepEqual(resumed, ["2"]);
 });

@@ -17,6 +17,7 @@ after(async () => await house?.close());
 
 /** By Tab until this has the focus; a page that cannot be walked through fails. */
 async function tabTo(name, role = "*") {
+  await page.getByText(name).first().waitFor();
   for (let tries = 0; tries < 60; tries++) {
     const here = await page.evaluate("(document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent ?? '').trim()");
     const what = await page.evaluate("document.activeElement.matches('a') ? 'a' : document.activeElement.matches('button') ? 'button' : '*'");
@@ -36,15 +37,15 @@ async function patiently(wait) {
 
 test("first run, voice note, question, answer: by keyboard alone", async () => {
   const began = Date.now();
-  await page.goto(url);
-  await page.getByRole("heading", { name: "Welcome to Nemo" }).waitFor();
+  await patiently(page.goto(url));
+  await patiently(page.getByRole("heading", { name: "Welcome to Nemo" }).waitFor());
   await until(page, "document.activeElement.name === 'username'");
   await page.keyboard.type("anna");
   await page.keyboard.press("Tab");
   await page.keyboard.type("a long enough pass phrase");
   await page.keyboard.press("Enter");
 
-  await page.getByRole("heading", { name: "Welcome, anna" }).waitFor();
+  await patiently(page.getByRole("heading", { name: "Welcome, anna" }).waitFor());
   await until(page, "document.activeElement.textContent.includes('Record a voice note')");
   await page.keyboard.press("Enter");
 

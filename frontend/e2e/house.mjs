@@ -1,10 +1,10 @@
 // What every browser test needs: NEMO_URL (the gateway), NEMO_AUDIO (a recording), NEMO_SHOTS (a folder, optional).
 // NEMO_SPEECH is a WAV for those that speak: `openHouse({ args: speaking })` puts it into the microphone, again and again.
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { chromium } from "playwright-core";
 
 export const url = process.env.NEMO_URL;
@@ -27,13 +27,31 @@ export function scratch() {
   return folder;
 }
 
+/** A WAV of so much speech, for what must take its time on any machine: a sentence again and again. */
+export function longSpeech(name, minutes) {
+  const sentence = readFileSync(join(dirname(audio), "librivox-sas-0870.wav"));
+  const [header, sound] = [Buffer.from(sentence.subarray(0, 44)), sentence.subarray(44)];
+  const whole = Buffer.concat(Array(Math.ceil((minutes * 60 * header.readUInt32LE(28)) / sound.length)).fill(sound));
+  header.writeUInt32LE(36 + whole.length, 4);
+  header.writeUInt32LE(whole.length, 40);
+  const path = join(scratch(), name);
+  writeFileSync(path, Buffer.concat([header, whole]));
+  return path;
+}
+
+/** Until the sound has come so far; then it is silent. Its button says “Play” by itself at the end of a moment. */
+export async function heardThenSilent(page, seconds = 0) {
+  await until(page, `document.querySelector("audio").currentTime > ${seconds}`);
+  await page.evaluate("document.querySelector('audio').pause()");
+}
+
 /** A page, and what it did that it must not: `violations` of the policy, `foreign` requests, `errors` nobody caught. */
 export async function openHouse(options = {}) {
   const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: [...args, ...(options.args ?? [])] });
   const context = await browser.newContext({ viewport: WIDE, locale: "en-GB", colorScheme: "light", ...options.context });
   const page = await context.newPage();
   const house = { browser, context, page, violations: [], foreign: [], errors: [], close: () => browser.close() };
-  page.setDefaultTimeout(20_000);
+  page.setDefaultTimeout(60_000);
   page.on("console", (message) => /Content.Security.Policy/i.test(message.text()) && house.violations.push(message.text()));
   page.on("pageerror", (error) => house.errors.push(String(error)));
   page.on("request", (request) => /^https?:/.test(request.url()) && !request.url().startsWith(url) && house.foreign.push(request.url()));
@@ -76,12 +94,19 @@ export async function uploadRecording(page, file = audio) {
 }
 
 /** Until the page says that it is so; `waitForFunction` would use eval, which the page's policy forbids. */
-export async function until(page, expression, seconds = 20) {
+export async function until(page, expression, seconds = 60) {
   for (let tries = 0; tries < seconds * 10; tries++) {
     if (await page.evaluate(expression)) return;
     await page.waitForTimeout(100);
   }
   assert.fail(`never came true: ${expression}`);
+}
+
+/** Until a condition of the story itself is so, where `until` asks the page. */
+export async function comes(condition, otherwise, seconds = 240) {
+  for (const late = performance.now() + seconds * 1000; !(await condition()); await new Promise((later) => setTimeout(later, 100))) {
+    assert.ok(performance.now() < late, otherwise);
+  }
 }
 
 /** Both themes, wide and on a phone: `each(theme, width)` in every one of them, and back to light and wide. */

@@ -1,6 +1,6 @@
 // The frame of the page and its oldest screens, against the running stack.
 import { after, before, test } from "node:test";
-import { audio, clean, innocent, openHouse, signUp, until, uploadRecording, url } from "./house.mjs";
+import { audio, clean, heardThenSilent, innocent, openHouse, signUp, until, uploadRecording, url } from "./house.mjs";
 
 let house, page;
 before(async () => {
@@ -43,9 +43,8 @@ test("what is no audio says why; what is deleted can come back", async () => {
 test("click a word to hear it", async () => {
   await page.getByRole("link", { name: "jfk", exact: true }).click();
   await page.locator(".word", { hasText: /^country$/ }).first().click();
-  await until(page, "document.querySelector('audio').currentTime > 1");
   await page.locator(".word.heard").waitFor();
-  await page.getByRole("button", { name: "Pause" }).click();
+  await heardThenSilent(page, 1);
   await clean(page, "recording");
 });
 
@@ -68,7 +67,7 @@ test("ask, and play the evidence", async () => {
   await page.keyboard.press("Enter");
   const chip = page.getByRole("button", { name: /\[1\].* at 0:0/ });
   await chip.waitFor({ timeout: 60_000 });
-  await page.getByRole("button", { name: "Ask", exact: true }).waitFor({ timeout: 120_000 });
+  await page.getByRole("button", { name: "Ask", exact: true }).waitFor({ timeout: 300_000 });
   await chip.click();
   await until(page, "document.querySelector('audio').readyState > 1");
   await clean(page, "chat");

@@ -4,7 +4,7 @@ import { copyFileSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { clean, innocent, openHouse, PHONE, scratch, signUp, until, uploadRecording, url, WIDE } from "./house.mjs";
+import { clean, comes, heardThenSilent, innocent, openHouse, PHONE, scratch, signUp, until, uploadRecording, url, WIDE } from "./house.mjs";
 
 const demo = fileURLToPath(new URL("../../services/cli/demo.ogg", import.meta.url));
 let house, page, id;
@@ -82,12 +82,12 @@ test("cut a turn in two, correct its text, join it again; each can be taken back
   const first = () => page.locator(".turn p").first().innerText();
   await tab("Transcript");
   await word("guests").click();
-  await page.getByRole("button", { name: "Pause" }).click();
+  await heardThenSilent(page, 2);
   const before = await first();
   await page.getByRole("button", { name: "What to do with the turn at 0:00" }).click();
   await page.getByRole("button", { name: "Cut before “guests”" }).click();
   await toast("Cut in two");
-  assert.notEqual(await first(), before);
+  await comes(async () => (await first()) !== before, "it was not cut", 60);
   await page.getByRole("button", { name: "What to do with the turn at 0:00" }).click();
   await page.getByRole("button", { name: "Correct the text" }).click();
   await page.getByLabel("What is said here").fill("שלום Margaret <img src=x onerror=alert(1)>");
@@ -100,7 +100,7 @@ test("cut a turn in two, correct its text, join it again; each can be taken back
   await page.getByRole("button", { name: "What to do with the turn at 0:00" }).click();
   await page.getByRole("button", { name: "Join with the next" }).click();
   await toast("Joined");
-  assert.equal(await first(), before);
+  await comes(async () => (await first()) === before, "it was not joined", 60);
   await tab("Changes");
   await page.getByText("Cut in two").first().waitFor();
   await clean(page, "recording-changes");
@@ -115,8 +115,7 @@ test("a summary: what it is made of, and each statement plays and shows what bea
   await claim.getByRole("button", { name: "borne out" }).click();
   await claim.locator("blockquote").waitFor();
   await claim.getByRole("button", { name: /^Play from/ }).first().click();
-  await until(page, "!document.querySelector('audio').paused");
-  await page.getByRole("button", { name: "Pause" }).click();
+  await heardThenSilent(page);
   await clean(page, "recording-summary");
 });
 

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { audio, clean, innocent, openHouse, signUp, until, url, WIDE } from "./house.mjs";
+import { clean, innocent, longSpeech, openHouse, signUp, until, uploadRecording, url, WIDE } from "./house.mjs";
 
 const demo = fileURLToPath(new URL("../../services/cli/demo.ogg", import.meta.url));
 let house, page, id;
@@ -19,18 +19,22 @@ after(async () => await house?.close());
 const word = (text) => page.locator(".word").filter({ hasText: new RegExp(`^${text}$`) }).first();
 
 test("while it is made: how far it is; cancelled, it goes on from there", async () => {
-  // Two before it in the queue: there is time to look.
-  await page.locator("input[type=file]").first().setInputFiles([audio, demo]);
-  const link = page.getByRole("link", { name: "demo", exact: true }).first();
-  await link.waitFor({ timeout: 60_000 });
-  id = (await link.getAttribute("href")).split("/").pop();
-  await link.click();
+  await page.locator("input[type=file]").first().setInputFiles(longSpeech("long.wav", 15));
+  await page.getByRole("link", { name: "long", exact: true }).click({ timeout: 180_000 });
   const work = page.locator("article .working");
-  await work.getByRole("progressbar", { name: "Progress of demo" }).waitFor();
-  await work.getByRole("button", { name: "Cancel" }).click();
-  await page.getByText("Cancelled. What was done is kept", { exact: false }).waitFor();
-  await page.getByRole("button", { name: "Go on from there" }).click();
-  await page.getByRole("tab", { name: "Summary" }).waitFor({ timeout: 180_000 });
+  await work.getByRole("progressbar", { name: "Progress of long" }).waitFor();
+  for (const goOn of [true, false]) {
+    await work.getByRole("button", { name: "Cancel" }).click();
+    await page.getByText("Cancelled. What was done is kept", { exact: false }).waitFor({ timeout: 180_000 });
+    if (goOn) await page.getByRole("button", { name: "Go on from there" }).click();
+  }
+});
+
+test("what is done is read as a whole", async () => {
+  await page.goto(`${url}/app/`);
+  id = await uploadRecording(page, demo);
+  await page.goto(`${url}/app/recording/${id}`);
+  await page.getByRole("tab", { name: "Summary" }).waitFor();
   await word("Margaret").waitFor();
   await page.locator(".working").waitFor({ state: "detached" });
 });
@@ -51,7 +55,9 @@ test("click a word to hear it: only a part of the file is fetched", async () => 
   await page.locator(".word.heard").waitFor();
   assert.ok(ranges.length && ranges.every((status) => status === 206), `answers: ${ranges}`);
   await page.getByRole("button", { name: "Pause" }).click();
-  assert.equal(await page.getByRole("button", { name: "Play", exact: true }).count(), 1); // one player in sight
+  const play = page.getByRole("button", { name: "Play", exact: true });
+  await play.first().waitFor();
+  assert.equal(await play.count(), 1); // one player in sight
 });
 
 test("the picture is a slider for keys", async () => {

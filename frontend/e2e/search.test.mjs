@@ -1,7 +1,7 @@
 // Search: words marked, filters in the address, every passage plays its moment.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { clean, innocent, openHouse, signUp, until, uploadRecording, url } from "./house.mjs";
+import { clean, heardThenSilent, innocent, openHouse, signUp, until, uploadRecording, url } from "./house.mjs";
 
 let house, page;
 before(async () => {
@@ -26,8 +26,8 @@ test("what was asked for is marked, and plays its moment", async () => {
   await page.locator(".hit mark", { hasText: "country" }).first().waitFor();
   await clean(page, "search-hits");
   await hits().first().getByRole("button", { name: /^Play from/ }).click();
-  await until(page, "document.querySelector('audio').currentTime > 0");
-  await page.getByRole("region", { name: "Player" }).getByRole("button", { name: "Pause" }).click();
+  await heardThenSilent(page);
+  await page.getByRole("region", { name: "Player" }).getByRole("button", { name: "Play", exact: true }).waitFor();
 });
 
 test("filters narrow it down, stand in the address, and come off by a click", async () => {

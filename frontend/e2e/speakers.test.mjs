@@ -67,9 +67,9 @@ test("a new name shows what it changes, and can be taken back", async () => {
   await page.getByLabel("Name", { exact: true }).fill("ジョン عمر");
   await page.getByRole("button", { name: "See what changes" }).click();
   await page.getByText(/recordings? will say/).waitFor();
+  await clean(page, "speakers-rename");
   await page.getByRole("button", { name: "Rename", exact: true }).last().click();
   await card("ジョン عمر").waitFor();
-  await clean(page, "speakers-renamed");
   await page.getByRole("button", { name: "Undo" }).click();
   await card("Kenedi").waitFor();
 });
@@ -118,8 +118,9 @@ test("a voice is forgotten once nobody wants it back", async () => {
   await forget.click();
   await page.getByRole("button", { name: "Undo" }).last().click();
   await forget.click();
+  const forgotten = page.waitForResponse((answer) => answer.request().method() === "DELETE");
   await page.getByRole("alert").filter({ hasText: "Ada will be erased" }).getByRole("button", { name: "Close" }).click();
-  await page.waitForTimeout(500);
+  await forgotten;
   await page.reload();
   await card("Kenedi").waitFor();
   assert.equal(await card("Ada").count(), 0);

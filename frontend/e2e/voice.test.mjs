@@ -30,12 +30,16 @@ test("hold the space bar and ask: the answer is written and spoken", async () =>
 
 test("a press of the button over the answer ends it at once", async () => {
   await page.locator(".talk").focus();
-  await page.keyboard.press("Enter");
-  await page.locator(".spoken").first().waitFor({ state: "detached", timeout: 2000 });
+  await shortPress();
+  await page.locator(".spoken").first().waitFor({ state: "detached", timeout: 20_000 });
   await page.getByText("I am listening. Let go to ask.").waitFor();
-  await page.keyboard.press("Enter");
+  await shortPress();
   await page.getByText("I am listening. Let go to ask.").waitFor({ state: "detached" });
 });
+
+/** Short however slow the machine is: a longer one is a hold. */
+const shortPress = () => page.evaluate(`["keydown", "keyup"].forEach((type) =>
+  document.activeElement.dispatchEvent(new KeyboardEvent(type, { key: "Enter", bubbles: true, cancelable: true })))`);
 
 test("its evidence plays; the chat ends, and goes on in writing", async () => {
   await page.keyboard.press("Escape");

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 PATH = "/transcription/stream"
 READY_S = 30.0
 """After a start of the service the first stream waits for its models."""
-END_S = 10.0
+END_S = 30.0
 LOST = "lost"
 
 
@@ -100,7 +100,7 @@ class Ears:
         await self._say(json.dumps({"type": "flush"}))
 
     async def stop(self) -> None:
-        """Of a recording the end, so that it is made; waits some seconds for it."""
+        """Of a recording the end, so that it is made; waits a while for it."""
         if await self._say(json.dumps({"type": "stop"})) and self._reading is not None:
             await asyncio.wait({self._reading}, timeout=END_S)
 

@@ -126,7 +126,7 @@ def test_4_a_recording_sent_in_pieces_is_transcribed(phone: Phone, recording: st
 
 def test_5_it_is_played_and_drawn(phone: Phone, recording: str) -> None:
     link = phone.http.post(f"/transcription/{recording}/audio-link").json()
-    part = httpx.get(str(phone.http.base_url).rstrip("/") + link["url"], headers={"Range": "bytes=0-99"})
+    part = httpx.get(str(phone.http.base_url).rstrip("/") + link["url"], headers={"Range": "bytes=0-99"}, timeout=60)
     assert part.status_code == 206 and part.content == SOUND[:100]
     assert phone.http.get(f"/transcription/{recording}/audio").content == SOUND
     peaks = phone.http.get(f"/transcription/{recording}/peaks", params={"points": 500}).json()

@@ -18,7 +18,7 @@ def anna(platform: Platform) -> httpx.Client:
 @pytest.fixture(scope="module")
 def speech(anna: httpx.Client) -> dict:
     with (AUDIO / "jfk.flac").open("rb") as file:
-        answer = anna.post("/transcription/upload", files={"file": ("jfk.flac", file)}, params={"wait_s": 120})
+        answer = anna.post("/transcription/upload", files={"file": ("jfk.flac", file)}, params={"wait_s": 280})
     assert answer.status_code == 201, answer.text
     return answer.json()
 
@@ -45,7 +45,7 @@ def test_a_recording_is_summarised_at_once_and_by_the_model(anna: httpx.Client, 
     accepted = anna.post(path, json={"mode": "model", "template": "voice_note"}, params={"wait_s": 0})
     assert accepted.status_code == 202, accepted.text
     job = accepted.headers["location"]
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + 400
     while anna.get(job).json()["state"] not in ("succeeded", "failed", "dead") and time.monotonic() < deadline:
         time.sleep(0.5)
     assert anna.get(job).json()["state"] == "succeeded"

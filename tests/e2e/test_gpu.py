@@ -52,6 +52,7 @@ def test_the_live_picture(platform: Platform) -> None:
 def test_the_coordinators_figures(platform: Platform) -> None:
     identity = ServiceIdentity.from_settings("api-gateway", ServiceSettings(data_dir=platform.data_dir))
     port = platform.port + SERVICE_PORTS["gpu-coordinator"] - SERVICE_PORTS["api-gateway"]
-    with httpx.Client(auth=Caller(identity, "gpu-coordinator", None)) as client:
+    with httpx.Client(auth=Caller(identity, "gpu-coordinator", None), timeout=60) as client:
         text = client.get(f"http://127.0.0.1:{port}/metrics").text
-    assert 'nemo_gpu_changes_total{holder="transcription",what="wake"}' in text
+    assert 'nemo_gpu_holder_resident{holder="transcription"} 1.0' in text.splitlines()
+    assert 'nemo_gpu_swaps_total{holder="transcription",what="wake"}' in text

@@ -6,11 +6,15 @@ import contextlib
 import json
 import time
 import wave
+from difflib import SequenceMatcher
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
+import soundfile
 
+from services.cli.demo import RECORDING
 from tests.conftest import AUDIO, Platform
 
 
@@ -26,7 +30,7 @@ def anna(platform: Platform) -> httpx.Client:
 
 @pytest.fixture(scope="module")
 def speech(anna: httpx.Client) -> dict:
-    answer = upload(anna, AUDIO / "jfk.flac", wait_s=120)
+    answer = upload(anna, AUDIO / "jfk.flac", wait_s=280)
     assert answer.status_code == 201, answer.text
     return answer.json()
 
@@ -100,22 +104,30 @@ def test_progress_is_told_while_it_works(anna: httpx.Client) -> None:
     assert anna.get(job).json()["result"]["transcript_id"] == accepted.json()["transcript_id"]
 
 
+@pytest.fixture(scope="module")
+def reading(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two and a half minutes, in which no sentence follows itself: of those tiny.en leaves some out."""
+    sound, rate_hz = soundfile.read(RECORDING)
+    path = tmp_path_factory.mktemp("reading") / "reading.flac"
+    soundfile.write(path, np.concatenate([sound, sound]), rate_hz)
+    return path
+
+
+@pytest.fixture(scope="module")
+def undisturbed(anna: httpx.Client, reading: Path) -> str:
+    return str(upload(anna, reading, wait_s=280).json()["text"])
+
+
 @pytest.mark.parametrize("service", ["transcription", "gpu-coordinator", "rag", "emotion", "api-gateway"])
 def test_a_recording_outlives_the_death_of_any_service(
-    platform: Platform, anna: httpx.Client, tmp_path: Path, service: str
+    platform: Platform, anna: httpx.Client, reading: Path, undisturbed: str, service: str
 ) -> None:
-    """kill -9 in the middle: the upload was acknowledged, so a transcript must come."""
-    long = tmp_path / "long.wav"
-    with wave.open(str(AUDIO / "librivox-sas-0870.wav")) as source, wave.open(str(long), "wb") as target:
-        target.setparams(source.getparams())
-        frames = source.readframes(source.getnframes())
-        for _ in range(15):
-            target.writeframes(frames)
-    accepted = upload(anna, long, wait_s=0)
+    """kill -9 in the middle: the upload was acknowledged, so a transcript must come, and no word of it is missing."""
+    accepted = upload(anna, reading, wait_s=0)
     assert accepted.status_code == 202
     time.sleep(1)
     platform.kill_service(service)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 400
     transcript: dict = {}
     while time.monotonic() < deadline and transcript.get("status") != "completed":
         time.sleep(0.5)
@@ -123,13 +135,14 @@ def test_a_recording_outlives_the_death_of_any_service(
             answer = anna.get(f"/transcription/{accepted.json()['transcript_id']}")
             transcript = answer.json() if answer.status_code == 200 else {}
     assert transcript.get("status") == "completed", transcript
-    assert transcript["text"].lower().count("leisure to consider") >= 10
+    same = SequenceMatcher(None, undisturbed.split(), transcript["text"].split(), autojunk=False).ratio()
+    assert same > 0.9, (undisturbed, transcript["text"])
     platform.wait_ready()
 
 
 def test_delete_means_gone(platform: Platform) -> None:
     with platform.client("forgetful") as client:
-        transcript = upload(client, AUDIO / "librivox-sas-0870.wav", wait_s=120).json()
+        transcript = upload(client, AUDIO / "librivox-sas-0870.wav", wait_s=280).json()
         recording = transcript["transcript_id"]
         assert client.post("/rag/search", json={"query": transcript["text"]}).json()
         assert client.delete(f"/transcription/{recording}").status_code == 204
@@ -145,7 +158,7 @@ def test_silence_invents_nothing(anna: httpx.Client, tmp_path: Path) -> None:
     with wave.open(str(path), "wb") as file:
         file.setparams((1, 2, 16000, 0, "NONE", ""))
         file.writeframes(b"\0\0" * 16000 * 20)
-    answer = upload(anna, path, wait_s=120)
+    answer = upload(anna, path, wait_s=280)
     assert answer.status_code == 201 and answer.json()["segments"] == [] and answer.json()["text"] == ""
 
 
@@ -194,8 +207,10 @@ def test_no_user_text_in_the_clear(platform: Platform) -> None:
         assert canary in client.post("/rag/search", json={"query": canary}).json()[0]["content"]
     time.sleep(1)
     for path in platform.data_dir.rglob("*"):
-        if path.is_file():
-            found = path.read_bytes()
+        found = b""
+        with contextlib.suppress(FileNotFoundError, IsADirectoryError):  # a living platform: some go meanwhile
+            found = path.read_bytes() if path.is_file() else b""
+        if found:
             assert canary.encode() not in found and code.encode() not in found, path
 
 
@@ -211,8 +226,8 @@ def test_deleting_a_user_destroys_what_was_theirs(platform: Platform) -> None:
 
 
 def test_the_page_is_served_with_a_strict_policy(platform: Platform) -> None:
-    page = httpx.get(platform.url, headers={"Accept": "text/html"})
+    page = httpx.get(platform.url, headers={"Accept": "text/html"}, timeout=60)
     assert page.status_code == 200 and "<html" in page.text
     policy = page.headers["content-security-policy"]
     assert "default-src 'self'" in policy and "unsafe" not in policy
-    assert httpx.get(f"{platform.url}/no/such/thing").status_code == 404
+    assert httpx.get(f"{platform.url}/no/such/thing", timeout=60).status_code == 404

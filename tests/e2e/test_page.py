@@ -28,7 +28,7 @@ def speech(folder: Path) -> Path:
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium")
 @pytest.mark.skipif(shutil.which("node") is None, reason="no Node here: apt-get install nodejs npm")
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name.removesuffix(".test.mjs"))
 def test_the_page(platform: Platform, tmp_path: Path, story: Path) -> None:
     environment = os.environ | {
@@ -44,7 +44,7 @@ def test_the_page(platform: Platform, tmp_path: Path, story: Path) -> None:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=580,
+        timeout=1450,
         check=False,
     )
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]

@@ -15,11 +15,10 @@ from typing import Any
 
 import httpx
 import pytest
-from websockets.sync.client import connect
 
 from shared.audio.decode import decode
 from tests.bad_days import poll
-from tests.conftest import AUDIO, Platform
+from tests.conftest import AUDIO, Platform, connect
 from tests.gateway_house import PASSWORD
 from tests.nginx_house import ABSENT, NGINX, Nginx
 

@@ -18,10 +18,9 @@ import asyncpg
 import httpx
 import pytest
 from websockets.exceptions import InvalidStatus
-from websockets.sync.client import connect
 
 from services.cli import keys
-from tests.conftest import ROOT, free_ports
+from tests.conftest import ROOT, connect, free_ports
 from tests.gateway_house import PASSWORD
 from tests.nginx_house import ABSENT, NGINX, Nginx
 

@@ -16,13 +16,12 @@ import numpy as np
 import pytest
 import redis
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
 
 from shared.auth.service_tokens import ServiceIdentity
 from shared.schemas.ids import new_id
 from shared.schemas.live import CLOSE_LOCKED
 from shared.settings import ServiceSettings
-from tests.conftest import ROOT
+from tests.conftest import ROOT, connect
 from tests.integration.transcription_house import Caller, House, database, finished, upload, wav
 
 OLD, NEW = "a long enough pass phrase", "quite another pass phrase"

@@ -94,7 +94,7 @@ def code_of(answer: httpx.Response) -> str:
 @pytest.mark.parametrize(("method", "path"), CLOSED)
 def test_nobody_gets_in_without_a_token(platform: Platform, method: str, path: str) -> None:
     for headers in ({}, {"Authorization": "Bearer nonsense"}, {"Authorization": "Basic eDp5"}, {"X-User-Id": "usr_1"}):
-        answer = httpx.request(method, platform.url + filled(path), headers=headers)
+        answer = httpx.request(method, platform.url + filled(path), headers=headers, timeout=60)
         assert answer.status_code == 401
         if method == "HEAD":  # has no body
             continue
@@ -200,7 +200,7 @@ def test_search_never_crosses_users(user_a: httpx.Client, user_b: httpx.Client) 
 
 def test_no_mass_assignment(platform: Platform, user_b: httpx.Client) -> None:
     body = {"username": "sneaky", "password": "a long enough pass phrase", "role": "admin"}
-    assert httpx.post(f"{platform.url}/auth/register", json=body).status_code == 422
+    assert httpx.post(f"{platform.url}/auth/register", json=body, timeout=60).status_code == 422
     memory = user_b.post("/rag/memory", json={"content": "x"}).json()
     assert user_b.post("/rag/memory", json=memory).status_code == 422
 
@@ -238,9 +238,9 @@ def locked(platform: Platform) -> Iterator[tuple[httpx.Client, dict[str, str]]]:
     user = platform.client("matrix-sealed")
     owned = one_of_everything(user)
     for job in ("transcript_id", "session_id"):
-        for _ in range(600):
-            if user.get(f"/transcription/{owned[job]}").json()["status"] == "completed":
-                break
+        deadline = time.monotonic() + 300
+        while user.get(f"/transcription/{owned[job]}").json()["status"] != "completed":
+            assert time.monotonic() < deadline
             time.sleep(0.2)
     user.post("/vault/seal", json={"password": "a long enough pass phrase"}).raise_for_status()
     user.post("/vault/lock").raise_for_status()
