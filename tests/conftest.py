@@ -21,10 +21,19 @@ import asyncpg
 import httpx
 import pytest
 import websockets.sync.client
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 AUDIO = ROOT / "tests" / "fixtures" / "audio"
 sys.path.insert(0, str(ROOT))
+
+settings.register_profile(
+    "nemo",
+    deadline=None,
+    derandomize="CI" in os.environ,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("nemo")
 
 from services.cli.embedded import EmbeddedPostgres, EmbeddedRedis  # noqa: E402
 
@@ -83,8 +92,16 @@ def nemo(data_dir: Path, *arguments: str, **more: str) -> subprocess.CompletedPr
     """A command as the operator types it; `more` goes into its environment."""
     return subprocess.run(
         [sys.executable, "-m", "services", *arguments], cwd=ROOT, env=os.environ | {"DATA_DIR": str(data_dir)} | more,
-        capture_output=True, text=True, timeout=150, check=False,
+        capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
+
+
+def alive(pid: int) -> bool:
+    """Whether the process is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def free_ports(count: int) -> int:

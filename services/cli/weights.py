@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 CHUNK = 1 << 20
+RACY_S = 2.0
 CHECKOUT = Path(__file__).resolve().parents[2]
 LOCK = "hub.lock.json"
 BUILDERS = {
@@ -92,7 +94,11 @@ def digest(path: Path) -> str:
 
 
 class Seen:
-    """Hashes already compared, by size and time of change, so that a start need not read gigabytes again."""
+    """Hashes already compared, by size and time of change, so that a start need not read gigabytes again.
+
+    One of a file that changed within the last RACY_S is not kept: it may change again under the same time of change,
+    which has the ticks of the system's clock (as for git's index, its Documentation/technical/racy-git).
+    """
 
     def __init__(self, models_dir: Path) -> None:
         self._path = models_dir / ".verified.json"
@@ -106,8 +112,10 @@ class Seen:
         mark = [stat.st_size, stat.st_mtime_ns]
         known = self._known.get(str(path))
         if known is None or known[:2] != mark:
-            self._known[str(path)] = known = [*mark, digest(path)]
-            self._save()
+            known = [*mark, digest(path)]
+            if time.time() - stat.st_mtime > RACY_S:
+                self._known[str(path)] = known
+                self._save()
         return str(known[2])
 
     def _save(self) -> None:

@@ -351,7 +351,7 @@ def _bench(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
         [sys.executable, str(BENCH), *arguments],
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=500,
         env={**os.environ, **environment},
     )
 

@@ -74,8 +74,9 @@ def test_a_start_refuses_weights_that_are_gone_or_different(models: Path, conten
 
 
 def test_a_change_is_noticed_though_the_hash_was_remembered(models: Path) -> None:
-    require_usable(models)
     path = models / "small" / "model.onnx"
+    aged(path)
+    require_usable(models)
     before = path.stat()
     path.write_bytes(b"Weights" + BYTES[7:])
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
@@ -83,11 +84,27 @@ def test_a_change_is_noticed_though_the_hash_was_remembered(models: Path) -> Non
         require_usable(models)
 
 
+def aged(path: Path) -> None:
+    """As if it had come a minute ago."""
+    at = path.stat().st_mtime_ns - 60 * 10**9
+    os.utime(path, ns=(at, at))
+
+
 def test_an_unchanged_file_is_read_once(models: Path) -> None:
+    aged(models / "small" / "model.onnx")
     Seen(models).digest(models / "small" / "model.onnx")
     remembered = models / ".verified.json"
     remembered.write_text(remembered.read_text().replace(hashlib.sha256(BYTES).hexdigest(), "0" * 64))
     assert Seen(models).digest(models / "small" / "model.onnx") == "0" * 64
+
+
+def test_a_file_of_this_moment_is_not_believed_by_its_time(models: Path) -> None:
+    """It may change again within one tick of the clock that stamps files."""
+    path = models / "small" / "model.onnx"
+    was, at = Seen(models).digest(path), path.stat()
+    path.write_bytes(b"Weights" + BYTES[7:])
+    os.utime(path, ns=(at.st_atime_ns, at.st_mtime_ns))
+    assert Seen(models).digest(path) != was
 
 
 def test_a_hub_model_is_held_to_what_was_recorded_when_it_came(models: Path) -> None:

@@ -219,6 +219,8 @@ async def test_so_many_bodies_are_read_at_once(
         return (await service.post(path, content=body(number), headers=headers)).status_code
 
     sending = [asyncio.create_task(send(number)) for number in range(2)]
+    while not begun:
+        await asyncio.sleep(0.01)
     await asyncio.sleep(0.2)
     assert len(begun) == 1
     go.set()

@@ -237,13 +237,17 @@ def test_a_long_prompt_stalls_nobody(toy: Make) -> None:
 
 def test_where_many_wait_for_their_first_token_more_is_read_at_once(toy: Make) -> None:
     batcher, context = toy(cells=3000, parallel=6, batch=256)
-    waiting = threading.Event()
-    context.gate = lambda: (waiting.wait(30), None)[1]  # nothing is computed before all have come
+    begun, waiting = threading.Event(), threading.Event()
+
+    def gate() -> None:  # nothing is computed before all have come
+        begun.set()
+        assert waiting.wait(30)
+
+    context.gate = gate
     prompt = next([n] for n in range(90) if alone([n], 60)[1] == 60)
     with ThreadPoolExecutor(6) as threads:
         writer = threads.submit(lambda: read(batcher.write(asked(prompt, 60))))
-        while not batcher._running:
-            threading.Event().wait(0.001)
+        assert begun.wait(30)
         readers = [threads.submit(lambda n=n: read(batcher.write(asked([n] * 400, 3)))) for n in range(5)]
         while len(batcher._waiting) < 5:
             threading.Event().wait(0.001)

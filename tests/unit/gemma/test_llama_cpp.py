@@ -62,7 +62,7 @@ def test_eight_at_once_say_what_each_says_alone(engine: LlamaCpp) -> None:
     """The first words only: where two tokens are nearly as likely, the last bits of the arithmetic decide later on."""
     sampling = replace(GREEDY, max_tokens=8)
     asked = [ask(f"Tell me in one sentence about the {word}.") for word in
-             ("sea", "moon", "wind", "rain", "sun", "forest", "river", "city")]  # fmt: skip
+             ("moon", "wind", "rain", "sun", "forest", "river", "stars", "snow")]  # fmt: skip
     alone = [told(engine.write(turns, sampling)) for turns in asked]
     with ThreadPoolExecutor(8) as threads:
         together = [threads.submit(lambda t=turns: told(engine.write(t, sampling))) for turns in asked]

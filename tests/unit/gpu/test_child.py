@@ -18,6 +18,7 @@ from services.gemma.settings import Settings
 from shared.errors import ModelLost, ModelNotReady, ModelOutOfMemory, TooLarge
 from shared.gpu.fake import FakeDevice
 from shared.gpu.supervisor import ModelChild, resident_bytes
+from tests.conftest import alive
 
 HERE = "tests.unit.gpu.test_child"
 
@@ -194,8 +195,8 @@ async def test_it_ends_with_its_supervisor(tmp_path: Path) -> None:
     pid = int(await process.stdout.readline())
     process.kill()
     await process.wait()
-    async with asyncio.timeout(10):
-        while Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text().split()[2]:
+    async with asyncio.timeout(60):
+        while alive(pid):
             await asyncio.sleep(0.05)
 
 

@@ -27,7 +27,7 @@ from shared.gpu.worker import Handler, LeaseLost, TaskCancelled, TaskContext, Ta
 from shared.lifecycle import background
 from shared.schemas.coordinator import ClaimTask, FinishTask, ReportTask, SubmitTask, Task
 
-LEASE_S = 0.6
+LEASE_S = 3.0
 
 
 class Wire:
@@ -86,7 +86,7 @@ async def submitted(wire: Wire, **values: Any) -> str:
     return task.task_id
 
 
-async def until(wire: Wire, task_id: str, *states: str, within_s: float = 3.0) -> Task:
+async def until(wire: Wire, task_id: str, *states: str, within_s: float = 60.0) -> Task:
     async with asyncio.timeout(within_s):
         while (task := await wire.store.get(task_id)).state not in states:
             await asyncio.sleep(0.01)
@@ -110,7 +110,7 @@ async def test_a_result_is_told(wire: Wire) -> None:
 
 async def test_long_work_keeps_its_lease(wire: Wire) -> None:
     async def handler(context: TaskContext) -> None:
-        await asyncio.sleep(LEASE_S * 3)
+        await asyncio.sleep(LEASE_S * 1.5)
 
     task_id = await submitted(wire)
     async with working(wire, handler):
@@ -206,7 +206,7 @@ async def test_who_cannot_renew_stops_before_the_lease_is_over(wire: Wire, how: 
 
     await submitted(wire)
     async with working(wire, handler):
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(60):
             await stopped.wait()
         assert await wire.store.recover() == []
     # The worker was sent away in the very moment in which the work stopped, and says nothing all the same.
@@ -228,7 +228,7 @@ async def test_the_work_of_another_is_let_go(wire: Wire) -> None:
 
     task_id = await submitted(wire)
     async with working(wire, handler):
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(60):
             while not ends:
                 await asyncio.sleep(0.01)
         await asyncio.sleep(0.05)
@@ -271,7 +271,7 @@ async def test_stopping_gives_work_back_uncharged(wire: Wire) -> None:
 @pytest.mark.parametrize("how", ["cut", "hung"])
 async def test_stopping_does_not_wait_for_a_dead_coordinator(wire: Wire, how: str) -> None:
     task_id = await submitted(wire)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(60):
         async with working(wire, for_ever):
             await until(wire, task_id, "running")
             getattr(wire, how).update({"claim", "report", "finish"})
@@ -283,7 +283,7 @@ async def test_stopping_while_a_result_is_being_told(wire: Wire) -> None:
         return {"done": True}
 
     task_id = await submitted(wire)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(60):
         async with working(wire, handler):
             await until(wire, task_id, "running")
             await asyncio.sleep(0.1)
@@ -348,7 +348,7 @@ async def test_concurrency_is_a_bound(wire: Wire) -> None:
         nonlocal now, most
         now += 1
         most = max(most, now)
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.2)
         now -= 1
 
     ids = [await submitted(wire) for _ in range(9)]

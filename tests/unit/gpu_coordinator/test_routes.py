@@ -129,7 +129,7 @@ async def test_events_carry_ids_and_end(ask: Ask) -> None:
     await ask(
         "POST", f"/queue/tasks/{task['task_id']}/finish", json={"token": claimed["token"], "outcome": "succeeded"}
     )
-    answer = await asyncio.wait_for(watching, 2)
+    answer = await asyncio.wait_for(watching, 30)
     assert answer.headers["content-type"].startswith("text/event-stream")
     blocks = [dict(line.split(": ", 1) for line in block.splitlines()) for block in answer.text.strip().split("\n\n")]
     assert [json.loads(block["data"])["state"] for block in blocks] == ["queued", "running", "succeeded"]

@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from services.gpu_coordinator import service
 from services.gpu_coordinator.memory import MemoryTaskStore
-from services.gpu_coordinator.service import POLL_S, Doorbell, Queue, version_of
+from services.gpu_coordinator.service import Doorbell, Queue, version_of
 from shared.errors import StorageFailed
 from shared.schemas.coordinator import ClaimTask, FinishTask, Job, Progress, ReportTask, Task
 from shared.storage.redis import MemoryStore
@@ -58,18 +59,21 @@ def claim(wait_s: float = 5, *kinds: str) -> ClaimTask:
     return ClaimTask(kinds=list(kinds) or ["transcribe"], worker="w/0", wait_s=wait_s)
 
 
-async def test_a_waiting_worker_is_woken(queue: Queue) -> None:
-    waiting = asyncio.create_task(queue.claim(claim()))
+async def test_a_waiting_worker_is_woken(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "POLL_S", 60.0)
+    waiting = asyncio.create_task(queue.claim(claim(30)))
     await asyncio.sleep(0.05)
-    began = time.perf_counter()
     task, _ = await queue.submit(work())
-    given = await waiting
+    async with asyncio.timeout(20):
+        given = await waiting
     assert given is not None and given.task_id == task.task_id
-    assert time.perf_counter() - began < POLL_S / 4
 
 
-async def test_a_ring_between_looking_and_waiting_is_heard(queue: Queue, tasks: FlakyTasks) -> None:
+async def test_a_ring_between_looking_and_waiting_is_heard(
+    queue: Queue, tasks: FlakyTasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The task comes while the store is just answering that there is none."""
+    monkeypatch.setattr(service, "POLL_S", 60.0)
     look, came = tasks.claim, False
 
     async def slow(kinds: list[str], worker: str, by: object = None) -> Task | None:
@@ -81,22 +85,21 @@ async def test_a_ring_between_looking_and_waiting_is_heard(queue: Queue, tasks: 
         return found
 
     tasks.claim = slow  # type: ignore[method-assign, assignment]
-    began = time.perf_counter()
-    assert await queue.claim(claim()) is not None
-    assert time.perf_counter() - began < POLL_S / 4
+    async with asyncio.timeout(20):
+        assert await queue.claim(claim(30)) is not None
 
 
 async def test_a_lost_ring_costs_a_poll(queue: Queue, tasks: FlakyTasks) -> None:
     waiting = asyncio.create_task(queue.claim(claim()))
     await asyncio.sleep(0.05)
     await tasks.submit(work())  # by another coordinator, whose NOTIFY was lost
-    assert await asyncio.wait_for(waiting, POLL_S * 2) is not None
+    assert await asyncio.wait_for(waiting, 30) is not None
 
 
 async def test_an_empty_queue_answers_in_time(queue: Queue) -> None:
     began = time.perf_counter()
     assert await queue.claim(claim(0.2)) is None
-    assert 0.15 < time.perf_counter() - began < 0.6
+    assert time.perf_counter() - began > 0.15
     assert await queue.claim(claim(0)) is None
 
 
@@ -199,18 +202,26 @@ async def test_a_job_is_watched_to_its_end(queue: Queue) -> None:
         await queue.report(task.task_id, ReportTask(token=task.token, progress=Progress(percent=percent)))
     await asyncio.sleep(0.02)
     await queue.finish(task.task_id, FinishTask(token=task.token, outcome="succeeded"))
-    jobs = await asyncio.wait_for(watching, POLL_S / 2)
+    jobs = await asyncio.wait_for(watching, 30)
     seen = [(job.state, job.progress.percent) for job in jobs if job]
     assert seen == [("queued", 0), ("running", 0), ("running", 10), ("running", 20), ("succeeded", 100)]
 
 
 async def test_quiet_is_told(queue: Queue) -> None:
     task, _ = await queue.submit(work())
-    watching = asyncio.create_task(collect(queue.watch(task.task_id, ANNA, 0.05)))
-    await asyncio.sleep(0.3)
-    await queue.cancel(task.task_id, ANNA)
-    jobs = await watching
-    assert jobs.count(None) >= 3 and [job.state for job in jobs if job] == ["queued", "cancelled"]
+    jobs = list[Job | None]()
+
+    async def watch() -> None:
+        async for each in queue.watch(task.task_id, ANNA, 0.05):
+            jobs.append(each)
+
+    watching = asyncio.create_task(watch())
+    async with asyncio.timeout(60):
+        while jobs.count(None) < 3:
+            await asyncio.sleep(0.01)
+        await queue.cancel(task.task_id, ANNA)
+        await watching
+    assert [job.state for job in jobs if job] == ["queued", "cancelled"]
 
 
 async def test_a_database_that_is_away_only_pauses_the_watch(queue: Queue, tasks: FlakyTasks) -> None:
@@ -230,7 +241,7 @@ async def test_the_watch_of_what_is_deleted_ends(queue: Queue, tasks: FlakyTasks
     watching = asyncio.create_task(collect(queue.watch(task.task_id, ANNA, 0.05)))
     await asyncio.sleep(0.1)
     await tasks.delete_owner(ANNA)
-    assert await asyncio.wait_for(watching, 1)
+    assert await asyncio.wait_for(watching, 30)
     assert await collect(queue.watch(task.task_id, BERT, 1)) == []
 
 

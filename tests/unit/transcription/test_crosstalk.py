@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import wave
-from collections import Counter
 from pathlib import Path
 
 import av
@@ -110,9 +109,11 @@ def test_talk_at_once_over_bleed_keeps_both(engine: FasterWhisper, kennedy: Soun
     after, _ = without_crosstalk(before, signals)
     assert "country" in words(after, 0) and "leisure" in words(after, 1)
     assert "leisure" not in words(after, 0) and "americans" not in words(after, 1)
-    # What the smallest model hears where both talk depends on what is drawn: what was heard is held against what stayed.
-    lost = set(Counter(words(before, 0)) - Counter(words(after, 0)))
-    assert not lost & {"my", "fellow", "americans", "ask", "not", "what", "your", "country", "can", "you"}
+    # What the smallest model hears where both talk is anybody's; what the first said alone stays to the word.
+    alone_s = overlap / RATE_HZ - 0.3
+    said = [[word for each in found if each.channel == 0 for word in each.words if word.end_s < alone_s]
+            for found in (before, after)]  # fmt: skip
+    assert said[0] == said[1] and len(said[0]) > 10
 
 
 def test_a_started_engine_hears_the_same_alike(models_dir: Path, kennedy: Sound, austen: Sound) -> None:

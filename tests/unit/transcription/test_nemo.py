@@ -182,7 +182,6 @@ def test_what_is_no_voice_is_refused(titanet, wrong: np.ndarray) -> None:
         titanet.vector(wrong)
 
 
-@pytest.mark.timeout(400)
 async def test_forty_seconds_and_voices_through_the_model_s_own_process(titanet) -> None:
     chosen = settings(nemo_chunk_s=8.0, speaker_encoder="titanet", titanet_model="titanet.nemo")
     child = ModelChild("services.transcription.engines.served:open_speech", chosen.plain())

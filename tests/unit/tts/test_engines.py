@@ -21,6 +21,7 @@ from services.tts.engines import SpeechEngine, program
 from services.tts.engines.piper import Piper, Process
 from services.tts.settings import Settings
 from shared.errors import DeadlineExceeded, Invalid, ModelLost, ModelNotReady
+from tests.conftest import alive
 from tests.unit.tts.conftest import loudness_db, made
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -63,13 +64,6 @@ def process_of(piper: Any) -> int:
     piper.speak("Hello.", "joe")
     pid: int = piper._process.pid
     return pid
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def until_gone(pid: int) -> None:
