@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -146,7 +145,6 @@ def test_the_model_killed_in_the_middle_of_an_answer(house: FullHouse) -> None:
             ["pgrep", "-P", str(gemma)], capture_output=True, text=True, check=True
         ).stdout.split()
         assert len(children) == 1
-        began = time.monotonic()
         body = {"message": "Tell me about the sea.", "include_context": False, "stream": True, "max_tokens": 200}
         text, killed = "", False
         with chat.stream("POST", "/gemma/chat", json=body) as answer:
@@ -156,4 +154,3 @@ def test_the_model_killed_in_the_middle_of_an_answer(house: FullHouse) -> None:
                     os.kill(int(children[0]), signal.SIGKILL)
                     killed = True
         assert killed and '"response"' in text, text[-500:]
-        assert time.monotonic() - began < 60
