@@ -48,7 +48,7 @@ def test_a_dead_part_is_named_and_comes_back_with_nothing_lost(platform: Platfor
     caller.require_all_kept()
 
 
-@pytest.mark.parametrize("name", ["rag"])
+@pytest.mark.parametrize("name", ["rag", "postgres"])
 def test_a_frozen_part_keeps_nobody_waiting(platform: Platform, name: str) -> None:
     """Its sockets are open and nobody answers: our deadline has to be shorter than that of any client."""
     caller = Caller(platform, f"frozen-{name}")

@@ -48,8 +48,8 @@ async def _platform(request: Request) -> PlatformHealth:
 
 async def _look(request: Request) -> PlatformHealth:
     clients = request.app.state.clients.all()
-    own = await health_of(request.app)
-    words = await asyncio.gather(*(_word(client) for client in clients))
+    asked = asyncio.gather(*(_word(client) for client in clients))
+    own, words = await asyncio.gather(health_of(request.app), asked)
     services = {"api-gateway": own.status} | dict(zip((c.service for c in clients), words, strict=True))
     down = [word for word in services.values() if word != "ok"]
     return PlatformHealth(
