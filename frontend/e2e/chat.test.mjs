@@ -77,9 +77,14 @@ test("what nobody said is told, and markup in a question stays text", async () =
   const evil = '<img src=x onerror="window.hurt=1"> <script>window.hurt=1</script> **What** was said about zebras in Timbuktu?';
   await ask(evil);
   await idle();
-  await last().locator(".chat-answer").waitFor();
+  await last().getByText("I found nothing in your memories that answers this.").waitFor();
   assert.equal(await page.evaluate("window.hurt"), undefined);
   assert.equal(await page.locator(".chat-thread img").count(), 0);
+  await ask("At what time of the day should Americans ask what they can do for their country?");
+  await idle();
+  await last().getByText("The nearest is:", { exact: false }).waitFor();
+  await last().getByRole("list", { name: "The nearest that was found" }).getByRole("button", { name: /^\[1\]/ }).waitFor();
+  await clean(page, "chat-nearest");
 });
 
 test("Shift-Enter begins a line, Enter asks; an answer can be copied", async () => {

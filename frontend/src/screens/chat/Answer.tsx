@@ -24,16 +24,18 @@ export function AnswerCard({ question, answer, onAgain }: Props) {
   }
   const parts = split(answer.text, answer.citations);
   const over = answer.state !== "working";
+  const nearest = parts.quotations.length > 0 && parts.quotations.every(({ citation }) => citation.related);
   return (
     <div className="chat-answer" aria-busy={!over}>
+      {nearest && <p className="chat-nearest">{t("nearest")}</p>}
       {parts.quotations.length > 0 && (
-        <ol className="chat-quotations" aria-label={t("evidence")}>
+        <ol className="chat-quotations" aria-label={t(nearest ? "nearest-list" : "evidence")}>
           {parts.quotations.map((quotation) => <QuotationItem key={quotation.number} quotation={quotation} checked={answer.evidence} />)}
         </ol>
       )}
       {parts.words && <Words text={answer.text} parts={parts} citations={answer.citations} evidence={answer.evidence} />}
       {!over && <Working answer={answer as Draft} />}
-      <Notices answer={answer} quoted={parts.quotations.length > 0} />
+      <Notices answer={answer} quoted={parts.quotations.length > 0 && !nearest} />
       <Trouble what={t("failed")} why={answer.state === "failed" || answer.state === "gone" ? (answer.trouble ?? t("lost")) : null}>
         {question !== null && <Again question={question} onAgain={onAgain} />}
       </Trouble>

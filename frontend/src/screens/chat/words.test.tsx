@@ -3,7 +3,8 @@ import i18next from "i18next";
 import { afterEach, beforeAll, expect, test, vi } from "vitest";
 import type { Citation } from "../../api/client";
 import { show } from "../../parts/house.test-house";
-import type { Evidence } from "./answer";
+import { AnswerCard } from "./Answer";
+import { begun, type Answer, type Evidence } from "./answer";
 import { asks } from "./Composer";
 import { split } from "./split";
 import { suggestions, topic } from "./suggestions";
@@ -47,6 +48,15 @@ test("each sentence carries its verdict, which opens what it rests on", async ()
   fireEvent.click(screen.getByRole("button", { name: "contradicted: show the evidence for “At nine.”" }));
   await screen.findByText(/speaks against this sentence\. A time differs/);
   expect(screen.getByRole("button", { name: "[1] Speaker 1 at 0:03" })).toBeTruthy();
+});
+
+test.each([true, false])("what is only the nearest is shown as such, and an answer is not (%s)", async (related) => {
+  const text = `${related ? "I found nothing in your memories that answers this. The nearest is:\n" : ""}“Ask not.” [1]`;
+  const answer: Answer = { ...begun("key", "Why?", null, "msg_1"), text, citations: [{ ...cited, related }], state: "complete", model: "extractive" };
+  show(<AnswerCard question="Why?" answer={answer} onAgain={() => undefined} />);
+  await screen.findByRole("list", { name: related ? "The nearest that was found" : "Evidence" });
+  expect(screen.queryAllByText(/nothing in your memories that answers/)).toHaveLength(related ? 1 : 0);
+  expect(screen.queryAllByText(/made of quotations/)).toHaveLength(related ? 0 : 1);
 });
 
 test("a number in brackets plays its citation, an unknown one is text", async () => {
