@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -144,7 +145,30 @@ def test_6_a_ticket_opens_one_socket(phone: Phone) -> None:
         connect(f"{address}/transcription/stream?ticket={ticket}")
 
 
-def test_7_and_8_the_copy_follows_what_is_made_and_deleted(phone: Phone, recording: str) -> None:
+def test_7_an_answer_outlives_the_line_and_its_proof_is_played(phone: Phone, recording: str) -> None:
+    ask = {"message": "What should Americans ask about their country?", "stream": True, "max_tokens": 40}
+    with phone.http.stream("POST", "/gemma/chat", json=ask) as answer:  # the line breaks after its first event
+        first = next(each for each in answer.iter_lines() if each.startswith("id: ")).removeprefix("id: ")
+        events = f"/gemma/messages/{answer.headers['x-message-id']}/events"
+    told = phone.http.get(events, headers={"Last-Event-ID": first}).text
+    named = re.findall(r"^event: (\w+)$", told, re.MULTILINE)
+    assert named[-1] == "done" and "citation" in named
+    done = json.loads(told.strip().rsplit("data: ", 1)[1])
+    proof = done["citations"][0]
+    assert proof["transcript_id"] == recording and 0 <= proof["start_s"] < proof["end_s"] and not proof["related"]
+    assert "[1]" in done["response"]
+    for each in done["evidence"]:
+        assert done["response"][each["start"] : each["end"]] == each["sentence"]
+    assert phone.http.post(events.replace("events", "cancel")).status_code in (200, 202, 204)
+    ask = {"message": "At what time of the day should Americans ask what they can do for their country?"}
+    ask |= {"conversation_id": done["conversation_id"]}
+    nearest = phone.http.post("/gemma/chat", json=ask | {"max_tokens": 40}).json()
+    assert {each["related"] for each in nearest["citations"]} == {True} and "The nearest is:" in nearest["response"]
+    kept = phone.http.get(f"/gemma/conversations/{done['conversation_id']}").json()["messages"]
+    assert [each["role"] for each in kept] == ["user", "assistant"] * 2
+
+
+def test_8_and_9_the_copy_follows_what_is_made_and_deleted(phone: Phone, recording: str) -> None:
     phone.sync()
     assert phone.copy["recording", recording]["title"] == "Moon"
     key = {"Idempotency-Key": "made-on-a-train-1"}
@@ -164,7 +188,7 @@ def test_7_and_8_the_copy_follows_what_is_made_and_deleted(phone: Phone, recordi
     assert phone.copy == before
 
 
-def test_9_every_call_of_the_page_was_made(phone: Phone, recording: str) -> None:
+def test_10_every_call_of_the_page_was_made(phone: Phone, recording: str) -> None:
     phone.http.post("/auth/logout")
     assert phone.http.get("/sync").status_code == 401
     body = {"username": "mobile-contract", "password": PASSWORD}
